@@ -1,0 +1,17 @@
+"""Exception types. Each message states the argument, what it must be, what it was, and the remedy."""
+
+
+class RFNumericError(Exception):
+    """Base class of every error that rfnumeric raises on purpose."""
+
+
+class BackendError(RFNumericError, ImportError):
+    """An array library or a device that was asked for is not usable here."""
+
+
+class DataError(RFNumericError, ValueError):
+    """A data file is missing, damaged, mislabelled or hostile."""
+
+
+class CheckpointError(RFNumericError, ValueError):
+    """A checkpoint is damaged or belongs to a run with other settings."""

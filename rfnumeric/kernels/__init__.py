@@ -1,0 +1,39 @@
+"""The hot loops. `reference` is the truth, in array-API code; faster twins are picked by the registry.
+
+Call ``kernels.matmul(A, B)`` and so on: NumPy arrays get SciPy's BLAS and Numba, CuPy arrays get CUDA kernels, and any
+other library, dtype or ``RFNUMERIC_KERNELS=reference`` gets the reference. A kernel *may* write into the arguments
+that its docstring names and returns the result in any case, so callers always use what is returned.
+"""
+
+from rfnumeric.kernels import reference
+from rfnumeric.kernels.registry import Kernel, accelerated_kernels, forced_reference, use_reference
+
+add_outer = Kernel(reference.add_outer)
+bias_identity = Kernel(reference.bias_identity)
+bias_leaky_relu = Kernel(reference.bias_leaky_relu)
+bias_leaky_softplus = Kernel(reference.bias_leaky_softplus)
+bias_tanh = Kernel(reference.bias_tanh)
+gather_scale = Kernel(reference.gather_scale)
+gram_inverse = Kernel(reference.gram_inverse)
+matmul = Kernel(reference.matmul)
+reciprocal_derivative = Kernel(reference.reciprocal_derivative)
+sgd_update = Kernel(reference.sgd_update)
+softmax_cross_entropy = Kernel(reference.softmax_cross_entropy)
+
+__all__ = [
+    "Kernel",
+    "accelerated_kernels",
+    "add_outer",
+    "bias_identity",
+    "bias_leaky_relu",
+    "bias_leaky_softplus",
+    "bias_tanh",
+    "forced_reference",
+    "gather_scale",
+    "gram_inverse",
+    "matmul",
+    "reciprocal_derivative",
+    "sgd_update",
+    "softmax_cross_entropy",
+    "use_reference",
+]

@@ -1,0 +1,118 @@
+"""CPU kernels that are matrix products or factorizations: SciPy's BLAS and LAPACK, and no other, so that one pool of
+threads serves the whole hot loop.
+
+NumPy's and SciPy's wheels each bring an OpenBLAS with threads of its own; a loop that alternates between them makes the
+two pools fight for the cores. SciPy's is chosen since it exposes ``beta``: ``gemm`` adds an update to W in place.
+BLAS is column-major: a C-ordered array's transpose is its column-major view, so C = AB is computed as Cᵀ = BᵀAᵀ.
+"""  # noqa: D205
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.linalg import blas, lapack
+
+from rfnumeric.kernels.registry import implements
+
+FLOATING = ("float32", "float64", "complex64", "complex128")
+GEMM = dict(zip(FLOATING, (blas.sgemm, blas.dgemm, blas.cgemm, blas.zgemm), strict=True))
+POTRF = dict(zip(FLOATING, (lapack.spotrf, lapack.dpotrf, lapack.cpotrf, lapack.zpotrf), strict=True))
+POTRI = dict(zip(FLOATING, (lapack.spotri, lapack.dpotri, lapack.cpotri, lapack.zpotri), strict=True))
+_gemm_by_dtype = {np.dtype(name): function for name, function in GEMM.items()}
+
+
+def _operand(X: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return X as a column-major array and BLAS's `trans` flag for taking Xᵀ from it."""
+    flags = X.flags
+    if flags.c_contiguous:
+        return X.T, 0
+    if flags.f_contiguous:
+        return X, 1
+    return np.ascontiguousarray(X).T, 0
+
+
+def _gemm(A: np.ndarray, B: np.ndarray) -> np.ndarray:
+    b, trans_b = _operand(B)
+    a, trans_a = _operand(A)
+    return _gemm_by_dtype[A.dtype](1.0, b, a, trans_a=trans_b, trans_b=trans_a).T
+
+
+@implements("matmul", "numpy", FLOATING)
+def matmul(A: np.ndarray, B: np.ndarray) -> np.ndarray:
+    """See `reference.matmul`."""
+    if A.ndim < 2 or B.ndim < 2 or A.shape[-1] != B.shape[-2] or A.dtype != B.dtype or not A.size or not B.size:
+        return np.matmul(A, B)
+    if A.ndim == 2 and B.ndim == 2:
+        return _gemm(A, B)
+    lead = np.broadcast_shapes(A.shape[:-2], B.shape[:-2])
+    A = np.broadcast_to(A, lead + A.shape[-2:])
+    B = np.broadcast_to(B, lead + B.shape[-2:])
+    C = np.empty((*lead, A.shape[-2], B.shape[-1]), dtype=A.dtype)
+    for k in np.ndindex(lead):
+        C[k] = _gemm(A[k], B[k])
+    return C
+
+
+@implements("add_outer", "numpy")
+def add_outer(W: np.ndarray, U: np.ndarray, V: np.ndarray, scale: Any) -> np.ndarray:
+    """See `reference.add_outer`; writes into a C-contiguous `W`."""
+    if not W.flags.c_contiguous or not W.flags.writeable:
+        W = np.array(W, order="C")
+    if not W.size or not U.shape[-2]:
+        return W
+    if W.ndim == 2:
+        _accumulate(W, U, V, float(scale))
+        return W
+    lead = W.shape[:-2]
+    scales, U, V = (np.broadcast_to(scale, lead), *(np.broadcast_to(X, lead + X.shape[-2:]) for X in (U, V)))
+    for k in np.ndindex(lead):
+        _accumulate(W[k], U[k], V[k], float(scales[k]))
+    return W
+
+
+def _accumulate(W: np.ndarray, U: np.ndarray, V: np.ndarray, scale: float) -> None:
+    # Wᵀ ← Wᵀ + scale · VᵀU; Vᵀ is V's column-major view.
+    v, trans_v = _operand(V)
+    u, trans_u = _operand(U)
+    _gemm_by_dtype[W.dtype](scale, v, u, beta=1.0, c=W.T, trans_a=trans_v, trans_b=1 - trans_u, overwrite_c=1)
+
+
+@implements("sgd_update", "numpy")
+def sgd_update(W: np.ndarray, b: np.ndarray | None, delta: np.ndarray, h: np.ndarray, lr: Any) -> tuple:
+    """See `reference.sgd_update`; writes into `W` and `b`."""
+    step = lr / delta.shape[-2] if delta.shape[-2] else lr * 0
+    if b is not None:
+        # A row of ones times δ: the sum over the batch.
+        total = np.add.reduce(delta, axis=-2)
+        b -= (step if np.ndim(step) == 0 else np.asarray(step, dtype=b.dtype)[..., None]) * total
+    return add_outer(W, delta, h, -step), b
+
+
+@implements("gram_inverse", "numpy", FLOATING)
+def gram_inverse(A: np.ndarray, damping: float) -> np.ndarray:
+    """See `reference.gram_inverse`; Cholesky factorization (potrf) and inversion from it (potri)."""
+    m, n = A.shape[-2:]
+    Ah = np.conjugate(np.swapaxes(A, -1, -2)) if np.iscomplexobj(A) else np.swapaxes(A, -1, -2)
+    G = matmul(A, Ah) if m <= n else matmul(Ah, A)
+    k = min(m, n)
+    if not G.size:
+        return G
+    diagonal = np.arange(k)
+    G[..., diagonal, diagonal] += np.asarray(damping, dtype=G.real.dtype)
+    for index in np.ndindex(G.shape[:-2]):
+        G[index] = _cholesky_inverse(G[index])
+    return G
+
+
+def _cholesky_inverse(G: np.ndarray) -> np.ndarray:
+    name = G.dtype.name
+    factor, info = POTRF[name](G.T, lower=1, clean=0)
+    if info == 0:
+        inverse, info = POTRI[name](factor, lower=1)
+    if info != 0 or not np.isfinite(inverse[0, 0]):
+        return np.full_like(G, np.nan)
+    # potri fills one triangle; G.T is the conjugate of a Hermitian G, hence the conjugate comes back out.
+    lower = np.tril(inverse)
+    full = lower + np.conjugate(np.tril(inverse, -1)).T
+    return full.T

@@ -1,0 +1,276 @@
+"""CPU kernels that are loops: elementwise work, reductions and gathers in one pass over memory, compiled by Numba.
+
+No ``fastmath`` and no parallel reductions: results do not depend on the number of threads. Signatures are explicit and
+the machine code is cached, so that compilation happens once, when the first NumPy array arrives, and never inside a
+timed step. Every loop sees three axes (population, batch, units) of contiguous arrays; the wrappers provide them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import njit, types
+
+from rfnumeric.kernels.registry import implements
+
+
+def _compile(*signatures: Any) -> Callable[..., Any]:
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        try:
+            return njit(list(signatures), cache=True, fastmath=False, nogil=True, error_model="numpy")(function)
+        except RuntimeError:  # no place to write the cache: a read-only installation
+            return njit(list(signatures), cache=False, fastmath=False, nogil=True, error_model="numpy")(function)
+
+    return decorate
+
+
+def _both(template: str) -> tuple[str, str]:
+    """Instantiate a signature for float32 and float64; ``T`` stands for the dtype."""
+    return template.replace("T", "float32"), template.replace("T", "float64")
+
+
+def _three(X: np.ndarray) -> np.ndarray:
+    """View (..., batch, n) as (members, batch, n); copies what is not contiguous or, as signatures tell, read-only."""
+    return _writable(X).reshape(math.prod(X.shape[:-2]), *X.shape[-2:])
+
+
+def _writable(X: np.ndarray) -> np.ndarray:
+    return X if X.flags.carray else np.array(X, order="C")
+
+
+def _bias(b: np.ndarray | None, a: np.ndarray) -> np.ndarray:
+    """Return the bias as (members, n), or with no column where there is none."""
+    members = math.prod(a.shape[:-2])
+    if b is None:
+        return np.empty((members, 0), dtype=a.dtype)
+    n = a.shape[-1]
+    return _writable(np.broadcast_to(b, (*a.shape[:-2], n)).astype(a.dtype, copy=False)).reshape(members, n)
+
+
+@_compile(*_both("void(T[:,:,::1], T[:,::1])"))
+def _add_bias(a, b):
+    for k in range(a.shape[0]):
+        for i in range(a.shape[1]):
+            for j in range(a.shape[2]):
+                a[k, i, j] += b[k, j]
+
+
+@_compile(*_both("void(T[:,:,::1], T[:,::1], T[:,:,::1], T[:,:,::1], T)"))
+def _leaky_relu(a, b, h, d, slope):
+    with_bias = b.shape[1] > 0
+    for k in range(a.shape[0]):
+        for i in range(a.shape[1]):
+            for j in range(a.shape[2]):
+                v = a[k, i, j]
+                if with_bias:
+                    v += b[k, j]
+                    a[k, i, j] = v
+                h[k, i, j] = v if v > 0 else v * slope
+                d[k, i, j] = 1 if v > 0 else slope
+
+
+@_compile(*_both("void(T[:,:,::1], T[:,::1], T[:,:,::1], T[:,:,::1], T)"))
+def _leaky_softplus(a, b, h, d, slope):
+    with_bias = b.shape[1] > 0
+    one = slope / slope if slope != 0 else math.exp(slope)  # 1 in the arrays' own precision
+    for k in range(a.shape[0]):
+        for i in range(a.shape[1]):
+            for j in range(a.shape[2]):
+                v = a[k, i, j]
+                if with_bias:
+                    v += b[k, j]
+                    a[k, i, j] = v
+                t = math.exp(-abs(v))
+                sigmoid = one / (one + t) if v >= 0 else t / (one + t)
+                # max(v, 0) written so that a NaN stays a NaN.
+                softplus = (v if not v < 0 else v * 0) + math.log1p(t)
+                h[k, i, j] = slope * v + (one - slope) * softplus
+                d[k, i, j] = slope + (one - slope) * sigmoid
+
+
+@_compile(*_both("void(T[:,:,::1], T[:,::1], T[:,:,::1], T[:,:,::1])"))
+def _tanh(a, b, h, d):
+    with_bias = b.shape[1] > 0
+    for k in range(a.shape[0]):
+        for i in range(a.shape[1]):
+            for j in range(a.shape[2]):
+                v = a[k, i, j]
+                if with_bias:
+                    v += b[k, j]
+                    a[k, i, j] = v
+                t = math.tanh(v)
+                h[k, i, j] = t
+                d[k, i, j] = 1 - t * t
+
+
+@implements("bias_identity", "numpy")
+def bias_identity(z: np.ndarray, b: np.ndarray | None) -> tuple:
+    """See `reference.bias_identity`; adds the bias into `z`."""
+    if b is not None:
+        z = _writable(z)
+        _add_bias(_three(z), _bias(b, z))
+    return z, z, np.ones_like(z)
+
+
+def _bias_activation(compiled: Callable[..., Any], z: np.ndarray, b: np.ndarray | None, *parameters: Any) -> tuple:
+    a = _writable(z)
+    h, d = np.empty_like(a), np.empty_like(a)
+    compiled(_three(a), _bias(b, a), _three(h), _three(d), *(a.dtype.type(p) for p in parameters))
+    return a, h, d
+
+
+@implements("bias_leaky_relu", "numpy")
+def bias_leaky_relu(z: np.ndarray, b: np.ndarray | None, negative_slope: float) -> tuple:
+    """See `reference.bias_leaky_relu`; adds the bias into `z`."""
+    return _bias_activation(_leaky_relu, z, b, negative_slope)
+
+
+@implements("bias_leaky_softplus", "numpy")
+def bias_leaky_softplus(z: np.ndarray, b: np.ndarray | None, negative_slope: float) -> tuple:
+    """See `reference.bias_leaky_softplus`; adds the bias into `z`."""
+    return _bias_activation(_leaky_softplus, z, b, negative_slope)
+
+
+@implements("bias_tanh", "numpy")
+def bias_tanh(z: np.ndarray, b: np.ndarray | None) -> tuple:
+    """See `reference.bias_tanh`; adds the bias into `z`."""
+    return _bias_activation(_tanh, z, b)
+
+
+@_compile(*_both("int64(T[:,:,::1], int64[:,::1], T[:,:,::1], T[::1], int64[::1])"))
+def _softmax_cross_entropy(h, labels, e, loss, correct):
+    classes = h.shape[2]
+    for k in range(h.shape[0]):
+        loss_k = 0.0
+        correct_k = 0
+        for i in range(h.shape[1]):
+            label = labels[k, i]
+            if label < 0 or label >= classes:
+                return i
+            best = 0
+            for j in range(1, classes):
+                if h[k, i, j] > h[k, i, best]:
+                    best = j
+            top = h[k, i, best]
+            total = h[k, i, 0] * 0
+            for j in range(classes):
+                t = math.exp(h[k, i, j] - top)
+                e[k, i, j] = t
+                total += t
+            loss_i = math.log(total) - (h[k, i, label] - top)
+            for j in range(classes):
+                e[k, i, j] /= total
+            e[k, i, label] -= 1
+            loss_k += loss_i
+            if best == label and not math.isnan(loss_i):
+                correct_k += 1
+        loss[k] = loss_k
+        correct[k] = correct_k
+    return -1
+
+
+@implements("softmax_cross_entropy", "numpy")
+def softmax_cross_entropy(h: np.ndarray, labels: np.ndarray) -> tuple:
+    """See `reference.softmax_cross_entropy`; a label out of range is an error here."""
+    lead = h.shape[:-2]
+    members = math.prod(lead)
+    e = np.empty(h.shape, dtype=h.dtype)
+    loss, correct = np.empty(members, dtype=h.dtype), np.empty(members, dtype=np.int64)
+    every = _writable(np.broadcast_to(labels, h.shape[:-1]).astype(np.int64, copy=False)).reshape(members, h.shape[-2])
+    row = _softmax_cross_entropy(_three(h), every, e.reshape(members, *h.shape[-2:]), loss, correct)
+    if row >= 0:
+        raise ValueError(
+            f"labels must lie in 0…{h.shape[-1] - 1}, one for each of the network's {h.shape[-1]} outputs; "
+            f"sample {row} of the batch does not. Give the network as many outputs as the data has classes."
+        )
+    return e, loss.reshape(lead)[()], correct.reshape(lead)[()]
+
+
+@_compile(*_both("void(T[:,:,::1], T[:,:,::1], T[:,:,::1], T, int64, boolean, T, T[:,:,::1], T[:,:,::1])"))
+def _reciprocal_derivative(u, d, h, damping, own_layer, normalize, bias, s, delta):
+    for k in range(u.shape[0]):
+        for i in range(u.shape[1]):
+            factor = bias * 0 + 1
+            if normalize:
+                squared = bias
+                for j in range(h.shape[2]):
+                    squared += h[k, i, j] * h[k, i, j]
+                factor = squared
+            for j in range(u.shape[2]):
+                v, slope = u[k, i, j], d[k, i, j]
+                if damping > 0:
+                    reciprocal = v * slope / (slope * slope + damping)
+                elif slope == 0:
+                    reciprocal = v * 0
+                else:
+                    reciprocal = v / slope
+                s[k, i, j] = reciprocal
+                if own_layer == 0:
+                    own = reciprocal
+                elif own_layer == 1:
+                    own = v * slope
+                else:
+                    own = v
+                delta[k, i, j] = own / factor if factor != 0 else own * 0
+
+
+_OWN_LAYER = {"reciprocal": 0, "derivative": 1, "none": 2}
+
+
+@implements("reciprocal_derivative", "numpy")
+def reciprocal_derivative(
+    u: np.ndarray, d_sigma: np.ndarray, h: np.ndarray, damping: float, own_layer: str, normalize: bool, has_bias: bool
+) -> tuple:
+    """See `reference.reciprocal_derivative`."""
+    if h.shape[:-1] != u.shape[:-1]:
+        h = np.broadcast_to(h, (*u.shape[:-1], h.shape[-1]))
+    s, delta = np.empty(u.shape, dtype=u.dtype), np.empty(u.shape, dtype=u.dtype)
+    kind = u.dtype.type
+    _reciprocal_derivative(
+        _three(u),
+        _three(d_sigma),
+        _three(h),
+        kind(damping),
+        _OWN_LAYER[own_layer],
+        normalize,
+        kind(1 if has_bias else 0),
+        s.reshape(math.prod(u.shape[:-2]), *u.shape[-2:]),
+        delta.reshape(math.prod(u.shape[:-2]), *u.shape[-2:]),
+    )
+    return s, delta
+
+
+_IMAGES = types.Array(types.uint8, 2, "C", readonly=True)  # a data set is never copied, writable or not
+
+
+@_compile(
+    types.int64(_IMAGES, types.int64[::1], types.float32, types.float32, types.float32[:, ::1]),
+    types.int64(_IMAGES, types.int64[::1], types.float64, types.float64, types.float64[:, ::1]),
+)
+def _gather_scale(images, index, scale, offset, out):
+    for i in range(index.shape[0]):
+        row = index[i]
+        if row < 0 or row >= images.shape[0]:
+            return i
+        for j in range(images.shape[1]):
+            out[i, j] = images[row, j] * scale + offset
+    return -1
+
+
+@implements("gather_scale", "numpy", ("uint8",))
+def gather_scale(images: np.ndarray, index: np.ndarray, scale: float, offset: float, dtype: Any) -> np.ndarray:
+    """See `reference.gather_scale`; an index out of range is an error here."""
+    kind = np.dtype(dtype).type
+    out = np.empty((*index.shape, images.shape[-1]), dtype=kind)
+    flat = _writable(index.astype(np.int64, copy=False)).reshape(-1)
+    source = np.ascontiguousarray(images).view()
+    source.flags.writeable = False
+    place = _gather_scale(
+        source, flat, kind(scale), kind(offset), out.reshape(flat.size, images.shape[-1])
+    )
+    if place >= 0:
+        raise IndexError(f"index must lie in 0…{images.shape[0] - 1}; got {int(flat[place])}.")
+    return out

@@ -1,0 +1,19 @@
+"""Type aliases for arrays of any backend.
+
+An array-API array has no nominal type that NumPy, CuPy, PyTorch and array-api-strict share, so the aliases say
+what a value is for the reader; shapes and dtypes stand in the docstrings.
+"""
+
+from typing import Any, TypeAlias
+
+Array: TypeAlias = Any
+"""An array of any supported library."""
+
+Namespace: TypeAlias = Any
+"""An array-API namespace, as `rfnumeric.backend.array_namespace` returns it (`xp`)."""
+
+Device: TypeAlias = Any
+"""A device of an array library, e.g. ``"cuda:0"`` for PyTorch."""
+
+DType: TypeAlias = Any
+"""A dtype of an array library."""

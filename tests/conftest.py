@@ -1,0 +1,88 @@
+"""The `xp` fixture: every test that takes it runs on each backend, one of them strict and on a non-default device."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from rfnumeric.backend import Backend, get_backend
+
+# array-api-strict refuses everything that the standard does not promise; on a device that is not the default one it
+# also refuses arrays that were created without `device=`.
+FIXTURE = {
+    "numpy": ("numpy", None),
+    "array-api-strict": ("array-api-strict", "device1"),
+    "torch": ("torch", "cpu"),
+    "cupy": ("cupy", None),
+}
+ASKED = os.environ.get("RFNUMERIC_TEST_BACKENDS")
+
+
+def make_backend(name: str, dtype: str) -> Backend:
+    """Return a fixture backend; raises ImportError where it is missing."""
+    library, device = FIXTURE[name]
+    return get_backend(library, device, dtype)
+
+
+def _missing() -> dict[str, str]:
+    reasons = {}
+    for name in FIXTURE:
+        try:
+            make_backend(name, "float64")
+        except ImportError as error:
+            reasons[name] = str(error)
+    return reasons
+
+
+MISSING = _missing()
+
+
+def _selected() -> list[str]:
+    """Backends asked for by name, even if missing (their tests then fail); else those that are there."""
+    if ASKED is None:
+        return [name for name in FIXTURE if name not in MISSING]
+    names = [name.strip() for name in ASKED.split(",") if name.strip()]
+    unknown = set(names) - set(FIXTURE)
+    if unknown or not names:
+        raise pytest.UsageError(f"RFNUMERIC_TEST_BACKENDS must name some of {list(FIXTURE)}; got {ASKED!r}")
+    return names
+
+
+def pytest_report_header() -> list[str]:
+    lines = [f"backends under test: {', '.join(_selected())}"]
+    return lines + [f"not under test: {reason}" for name, reason in MISSING.items() if name not in _selected()]
+
+
+def _parameters() -> list:
+    return [pytest.param(n, marks=[pytest.mark.gpu] if n == "cupy" else []) for n in _selected()]
+
+
+@pytest.fixture(params=_parameters())
+def xp_name(request: pytest.FixtureRequest) -> str:
+    """Name of a backend of the fixture."""
+    return request.param
+
+
+@pytest.fixture(params=["float32", "float64"])
+def dtype(request: pytest.FixtureRequest) -> str:
+    """Name of a floating dtype."""
+    return request.param
+
+
+@pytest.fixture
+def backend(xp_name: str, dtype: str) -> Backend:
+    """Every backend of the fixture in both precisions."""
+    return make_backend(xp_name, dtype)
+
+
+@pytest.fixture
+def backend64(xp_name: str) -> Backend:
+    """Every backend of the fixture in float64."""
+    return make_backend(xp_name, "float64")
+
+
+@pytest.fixture
+def xp(backend: Backend):
+    """The namespace of `backend`."""
+    return backend.xp
