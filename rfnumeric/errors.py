@@ -15,3 +15,7 @@ class DataError(RFNumericError, ValueError):
 
 class CheckpointError(RFNumericError, ValueError):
     """A checkpoint is damaged or belongs to a run with other settings."""
+
+
+class ConvergenceError(RFNumericError, ArithmeticError):
+    """A method that was named cannot give the result; the message names one that can."""
