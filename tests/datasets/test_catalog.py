@@ -3,6 +3,7 @@
 import gzip
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -98,8 +99,6 @@ def test_mislabelled_files(small_mnist):
 def test_mnist_in_place_of_fashion_mnist(small_mnist, monkeypatch):
     """Same names, same shapes: only the checksum tells."""
     there, source = small_mnist
-    from dataclasses import replace
-
     fashion = replace(sources.FASHION_MNIST, n_train=30, n_test=10, image_shape=(4, 4))
     monkeypatch.setitem(sources.SOURCES, "fashion-mnist", fashion)
     with pytest.raises(DataError, match=r"of fashion-mnist; it is train-images-idx3-ubyte\.gz of mnist"):

@@ -1,11 +1,14 @@
 """Downloads from a loopback server that supports Range and cuts connections: resume, checksums, nothing half-done."""
 
 import contextlib
+import logging
 import socket
 import threading
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
+import pooch
 import pytest
 from datasets_helpers import checksum
 
@@ -127,6 +130,42 @@ def test_server_without_range(serve, tmp_path):
     server = serve(ranges=False)
     (tmp_path / "file.bin.part").write_bytes(BODY[:1000])
     assert download(server.url, tmp_path / "file.bin", SHA256).read_bytes() == BODY
+    assert server.asked == ["bytes=1000-"]
+
+
+def test_short_answer_that_the_http_library_lets_pass(tmp_path):
+    """urllib3 1 reports no error where fewer bytes come than announced."""
+
+    class Response(contextlib.nullcontext):
+        status_code, headers = 200, {"Content-Length": "10"}
+        raw = type("Raw", (), {"read": lambda self, *_, **__: self.rest.pop(), "rest": [b"", b"short"]})()
+
+        def raise_for_status(self):
+            pass
+
+    class Session:
+        def get(self, *_, **__):
+            response = Response()
+            response.enter_result = response
+            return response
+
+    assert not download_module._receive(Session(), "http://-", tmp_path / "file.bin.part", None)
+    assert (tmp_path / "file.bin.part").read_bytes() == b"short"
+
+
+def test_pooch_keeps_silent(serve, tmp_path):
+    said = []
+    handler = logging.Handler()
+    handler.emit = said.append
+    logger = pooch.get_logger()
+    logger.addHandler(handler)
+    level = logger.level
+    try:
+        download(serve().url, tmp_path / "file.bin", SHA256)
+    finally:
+        logger.removeHandler(handler)
+    assert said == []
+    assert logger.level == level
 
 
 def test_part_is_already_whole(serve, tmp_path):
@@ -174,8 +213,6 @@ def closed_port(monkeypatch):
 
 
 def test_offline_says_in_one_line_what_to_put_where(small_mnist, closed_port, tmp_path, monkeypatch):
-    from dataclasses import replace
-
     _, source = small_mnist
     monkeypatch.setitem(sources.SOURCES, "mnist", replace(source, url=f"http://127.0.0.1:{closed_port}/"))
     with pytest.raises(DataError) as caught:
@@ -189,8 +226,6 @@ def test_offline_says_in_one_line_what_to_put_where(small_mnist, closed_port, tm
 
 
 def test_load_downloads_what_is_missing_and_fetch_mends_what_is_damaged(small_mnist, serve, tmp_path, monkeypatch):
-    from dataclasses import replace
-
     there, source = small_mnist
     server = serve(body=lambda path: (there / "mnist" / path[1:]).read_bytes())
     monkeypatch.setitem(sources.SOURCES, "mnist", replace(source, url=f"http://127.0.0.1:{server.server_port}/"))
