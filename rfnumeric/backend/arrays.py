@@ -55,13 +55,20 @@ def device_of(a: Array) -> Device:
 def eps(dtype_or_array: DType | Array) -> float:
     """Return the machine epsilon of a real or complex floating dtype, or of an array's dtype.
 
+    Raises
+    ------
+    TypeError
+        If the dtype is not a floating one.
+
     Examples
     --------
     >>> import numpy as np
     >>> eps(np.zeros(1, dtype=np.float32)) == 2.0**-23
     True
     """
-    dtype = getattr(dtype_or_array, "dtype", dtype_or_array)
+    # NumPy's and CuPy's xp.float32 is a class, whose `dtype` attribute is no dtype.
+    is_class = isinstance(dtype_or_array, type)
+    dtype = dtype_or_array if is_class else getattr(dtype_or_array, "dtype", dtype_or_array)
     # The four floating dtypes are told apart by name so that no namespace has to be at hand.
     name = dtype_name(dtype)
     table = {"float32": 2.0**-23, "complex64": 2.0**-23, "float64": 2.0**-52, "complex128": 2.0**-52}

@@ -57,7 +57,10 @@ def matmul(A: np.ndarray, B: np.ndarray) -> np.ndarray:
 @implements("add_outer", "numpy")
 def add_outer(W: np.ndarray, U: np.ndarray, V: np.ndarray, scale: Any) -> np.ndarray:
     """See `reference.add_outer`; writes into a C-contiguous `W`."""
-    if not W.flags.c_contiguous or not W.flags.writeable:
+    if not W.ndim == U.ndim == V.ndim == 2:
+        lead = np.broadcast_shapes(W.shape[:-2], U.shape[:-2], V.shape[:-2])
+        W = W if W.shape[:-2] == lead else np.broadcast_to(W, lead + W.shape[-2:])
+    if not W.flags.carray:
         W = np.array(W, order="C")
     if not W.size or not U.shape[-2]:
         return W
@@ -83,6 +86,8 @@ def sgd_update(W: np.ndarray, b: np.ndarray | None, delta: np.ndarray, h: np.nda
     """See `reference.sgd_update`; writes into `W` and `b`."""
     step = lr / delta.shape[-2] if delta.shape[-2] else lr * 0
     if b is not None:
+        if not b.flags.writeable:
+            b = b.copy()
         # A row of ones times δ: the sum over the batch.
         total = np.add.reduce(delta, axis=-2)
         b -= (step if np.ndim(step) == 0 else np.asarray(step, dtype=b.dtype)[..., None]) * total
@@ -107,10 +112,12 @@ def gram_inverse(A: np.ndarray, damping: float) -> np.ndarray:
 
 def _cholesky_inverse(G: np.ndarray) -> np.ndarray:
     name = G.dtype.name
+    if not np.isfinite(G.diagonal()).all():  # an infinite pivot would pass for a large one
+        return np.full_like(G, np.nan)
     factor, info = POTRF[name](G.T, lower=1, clean=0)
     if info == 0:
         inverse, info = POTRI[name](factor, lower=1)
-    if info != 0 or not np.isfinite(inverse[0, 0]):
+    if info != 0 or not np.isfinite(inverse.diagonal()).all():
         return np.full_like(G, np.nan)
     # potri fills one triangle; G.T is the conjugate of a Hermitian G, hence the conjugate comes back out.
     lower = np.tril(inverse)

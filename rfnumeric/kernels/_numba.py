@@ -41,12 +41,27 @@ def _writable(X: np.ndarray) -> np.ndarray:
     return X if X.flags.carray else np.array(X, order="C")
 
 
+def _broadcast(X: np.ndarray, lead: tuple[int, ...], trailing: int) -> np.ndarray:
+    """Give X the leading axes `lead`, keeping its last `trailing` axes; a view, or X itself where it has them."""
+    split = X.ndim - trailing
+    return X if X.shape[:split] == lead else np.broadcast_to(X, lead + X.shape[split:])
+
+
+def _pre_activation(z: np.ndarray, b: np.ndarray | None) -> np.ndarray:
+    """Return a place for z + b: z itself, or a copy where it is shared by the members or may not be written."""
+    if b is not None and b.ndim > 1:
+        z = _broadcast(z, np.broadcast_shapes(z.shape[:-2], b.shape[:-1]), 2)
+    return _writable(z)
+
+
 def _bias(b: np.ndarray | None, a: np.ndarray) -> np.ndarray:
     """Return the bias as (members, n), or with no column where there is none."""
     members = math.prod(a.shape[:-2])
+    n = a.shape[-1]
     if b is None:
         return np.empty((members, 0), dtype=a.dtype)
-    n = a.shape[-1]
+    if b.shape[-1] != n:
+        raise ValueError(f"b must have {n} entries a member, one for each unit of z {a.shape}; got shape {b.shape}.")
     return _writable(np.broadcast_to(b, (*a.shape[:-2], n)).astype(a.dtype, copy=False)).reshape(members, n)
 
 
@@ -75,7 +90,8 @@ def _leaky_relu(a, b, h, d, slope):
 @_compile(*_both("void(T[:,:,::1], T[:,::1], T[:,:,::1], T[:,:,::1], T)"))
 def _leaky_softplus(a, b, h, d, slope):
     with_bias = b.shape[1] > 0
-    one = slope / slope if slope != 0 else math.exp(slope)  # 1 in the arrays' own precision
+    zero = slope - slope  # 0 and 1 in the arrays' own precision
+    one = math.exp(zero)
     for k in range(a.shape[0]):
         for i in range(a.shape[1]):
             for j in range(a.shape[2]):
@@ -85,8 +101,8 @@ def _leaky_softplus(a, b, h, d, slope):
                     a[k, i, j] = v
                 t = math.exp(-abs(v))
                 sigmoid = one / (one + t) if v >= 0 else t / (one + t)
-                # max(v, 0) written so that a NaN stays a NaN.
-                softplus = (v if not v < 0 else v * 0) + math.log1p(t)
+                # max(v, 0) written so that a NaN stays a NaN and −∞ does not become one.
+                softplus = (zero if v < 0 else v) + math.log1p(t)
                 h[k, i, j] = slope * v + (one - slope) * softplus
                 d[k, i, j] = slope + (one - slope) * sigmoid
 
@@ -110,13 +126,13 @@ def _tanh(a, b, h, d):
 def bias_identity(z: np.ndarray, b: np.ndarray | None) -> tuple:
     """See `reference.bias_identity`; adds the bias into `z`."""
     if b is not None:
-        z = _writable(z)
+        z = _pre_activation(z, b)
         _add_bias(_three(z), _bias(b, z))
     return z, z, np.ones_like(z)
 
 
 def _bias_activation(compiled: Callable[..., Any], z: np.ndarray, b: np.ndarray | None, *parameters: Any) -> tuple:
-    a = _writable(z)
+    a = _pre_activation(z, b)
     h, d = np.empty_like(a), np.empty_like(a)
     compiled(_three(a), _bias(b, a), _three(h), _three(d), *(a.dtype.type(p) for p in parameters))
     return a, h, d
@@ -155,7 +171,7 @@ def _softmax_cross_entropy(h, labels, e, loss, correct):
                 if h[k, i, j] > h[k, i, best]:
                     best = j
             top = h[k, i, best]
-            total = h[k, i, 0] * 0
+            total = top - top  # 0 in the arrays' own precision; NaN where ∞ − ∞ will be one anyway
             for j in range(classes):
                 t = math.exp(h[k, i, j] - top)
                 e[k, i, j] = t
@@ -176,10 +192,14 @@ def _softmax_cross_entropy(h, labels, e, loss, correct):
 def softmax_cross_entropy(h: np.ndarray, labels: np.ndarray) -> tuple:
     """See `reference.softmax_cross_entropy`; a label out of range is an error here."""
     lead = h.shape[:-2]
+    if labels.shape != h.shape[:-1]:
+        lead = np.broadcast_shapes(h.shape[:-1], labels.shape)[:-1]
+        h = _broadcast(h, (*lead, h.shape[-2]), 1)
+        labels = np.broadcast_to(labels, h.shape[:-1])
     members = math.prod(lead)
     e = np.empty(h.shape, dtype=h.dtype)
     loss, correct = np.empty(members, dtype=h.dtype), np.empty(members, dtype=np.int64)
-    every = _writable(np.broadcast_to(labels, h.shape[:-1]).astype(np.int64, copy=False)).reshape(members, h.shape[-2])
+    every = _writable(labels.astype(np.int64, copy=False)).reshape(members, h.shape[-2])
     row = _softmax_cross_entropy(_three(h), every, e.reshape(members, *h.shape[-2:]), loss, correct)
     if row >= 0:
         raise ValueError(
@@ -191,20 +211,19 @@ def softmax_cross_entropy(h: np.ndarray, labels: np.ndarray) -> tuple:
 
 @_compile(*_both("void(T[:,:,::1], T[:,:,::1], T[:,:,::1], T, int64, boolean, T, T[:,:,::1], T[:,:,::1])"))
 def _reciprocal_derivative(u, d, h, damping, own_layer, normalize, bias, s, delta):
+    zero = bias - bias  # in the arrays' own precision
     for k in range(u.shape[0]):
         for i in range(u.shape[1]):
-            factor = bias * 0 + 1
+            squared = bias
             if normalize:
-                squared = bias
                 for j in range(h.shape[2]):
                     squared += h[k, i, j] * h[k, i, j]
-                factor = squared
             for j in range(u.shape[2]):
                 v, slope = u[k, i, j], d[k, i, j]
                 if damping > 0:
                     reciprocal = v * slope / (slope * slope + damping)
                 elif slope == 0:
-                    reciprocal = v * 0
+                    reciprocal = zero
                 else:
                     reciprocal = v / slope
                 s[k, i, j] = reciprocal
@@ -214,7 +233,9 @@ def _reciprocal_derivative(u, d, h, damping, own_layer, normalize, bias, s, delt
                     own = v * slope
                 else:
                     own = v
-                delta[k, i, j] = own / factor if factor != 0 else own * 0
+                if normalize:
+                    own = own / squared if squared != 0 else zero
+                delta[k, i, j] = own
 
 
 _OWN_LAYER = {"reciprocal": 0, "derivative": 1, "none": 2}
@@ -225,8 +246,11 @@ def reciprocal_derivative(
     u: np.ndarray, d_sigma: np.ndarray, h: np.ndarray, damping: float, own_layer: str, normalize: bool, has_bias: bool
 ) -> tuple:
     """See `reference.reciprocal_derivative`."""
-    if h.shape[:-1] != u.shape[:-1]:
-        h = np.broadcast_to(h, (*u.shape[:-1], h.shape[-1]))
+    if not u.shape[:-1] == d_sigma.shape[:-1] == h.shape[:-1]:
+        lead = np.broadcast_shapes(u.shape[:-1], d_sigma.shape[:-1], h.shape[:-1])
+        u, d_sigma, h = (_broadcast(X, lead, 1) for X in (u, d_sigma, h))
+    if d_sigma.shape[-1] != u.shape[-1]:
+        raise ValueError(f"d_sigma must have the {u.shape[-1]} units of u {u.shape}; got shape {d_sigma.shape}.")
     s, delta = np.empty(u.shape, dtype=u.dtype), np.empty(u.shape, dtype=u.dtype)
     kind = u.dtype.type
     _reciprocal_derivative(
@@ -268,9 +292,7 @@ def gather_scale(images: np.ndarray, index: np.ndarray, scale: float, offset: fl
     flat = _writable(index.astype(np.int64, copy=False)).reshape(-1)
     source = np.ascontiguousarray(images).view()
     source.flags.writeable = False
-    place = _gather_scale(
-        source, flat, kind(scale), kind(offset), out.reshape(flat.size, images.shape[-1])
-    )
+    place = _gather_scale(source, flat, kind(scale), kind(offset), out.reshape(flat.size, images.shape[-1]))
     if place >= 0:
         raise IndexError(f"index must lie in 0…{images.shape[0] - 1}; got {int(flat[place])}.")
     return out

@@ -65,7 +65,7 @@ def sgd_update(W: Array, b: Array | None, delta: Array, h: Array, lr: float | Ar
         The updated parameters.
     """
     xp = array_namespace(W, delta, h)
-    step = lr / delta.shape[-2]
+    step = lr / max(delta.shape[-2], 1)  # an empty batch changes nothing
     if b is not None:
         b = b - _per_member(xp, step, b, 1) * xp.sum(delta, axis=-2, dtype=delta.dtype)
     return add_outer(W, delta, h, -step), b
@@ -131,7 +131,8 @@ def softmax_cross_entropy(h: Array, labels: Array) -> tuple[Array, Array, Array]
     h : array, shape (..., batch, classes)
         Scores: the network's last activation.
     labels : integer array, shape (..., batch)
-        Class of each sample, 0 ≤ label < classes.
+        Class of each sample, 0 ≤ label < classes. Another value makes its member's loss NaN, or raises ValueError
+        where that needs no waiting for a device (NumPy).
 
     Returns
     -------
@@ -152,6 +153,7 @@ def softmax_cross_entropy(h: Array, labels: Array) -> tuple[Array, Array, Array]
     # where, not a product: 0 · (−inf) would be NaN.
     at_label = xp.sum(xp.where(onehot, shifted, xp.zeros_like(shifted)), axis=-1, dtype=h.dtype)
     loss = xp.log(total[..., 0]) - at_label
+    loss = xp.where(xp.any(onehot, axis=-1), loss, xp.full_like(loss, float("nan")))
     correct = (xp.argmax(h, axis=-1) == xp.astype(labels, xp.int64)) & ~xp.isnan(loss)
     return (
         exponentials / total - onehot_float,
@@ -248,8 +250,9 @@ def gram_inverse(A: Array, damping: float) -> Array:
     G = G + damping * identity
     # eigh, not cholesky: array libraries disagree on what an indefinite matrix does (raise, NaN or garbage).
     values, vectors = xp.linalg.eigh(xp.where(xp.isfinite(G), G, xp.zeros_like(G)))
-    smallest, largest = values[..., :1], values[..., -1:]
-    bad = ~(smallest > 0) | ~xp.all(xp.isfinite(G), axis=(-2, -1))[..., None] | ~xp.isfinite(1 / largest)
+    smallest = values[..., :1]
+    tiny = xp.finfo(values.dtype).smallest_normal  # the reciprocal of anything smaller may be infinite
+    bad = ~(smallest >= tiny) | ~xp.all(xp.isfinite(G), axis=(-2, -1))[..., None]
     safe = xp.where(bad, xp.full_like(values, float("nan")), values)
     return xp.matmul(vectors / xp.astype(safe, A.dtype)[..., None, :], _adjoint(xp, vectors))
 

@@ -87,7 +87,9 @@ def forced_reference() -> bool:
     """
     value = os.environ.get(ENVIRONMENT_VARIABLE, "auto")
     if value not in ("", "auto", "reference"):
-        raise ValueError(f"{ENVIRONMENT_VARIABLE} must be 'auto' or 'reference'; got {value!r}. Unset it for the default.")
+        raise ValueError(
+            f"{ENVIRONMENT_VARIABLE} must be 'auto' or 'reference'; got {value!r}. Unset it for the default."
+        )
     return value == "reference"
 
 
