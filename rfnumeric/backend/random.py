@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -49,8 +50,13 @@ class Streams:
         seeds = [self.seed] if isinstance(self.seed, int) else self.seed
         if not seeds or min(seeds) < 0:
             raise ValueError(f"seed must be a non-negative integer or a non-empty sequence of them; got {seed!r}.")
-        key = tuple(_word(part) for part in path)
-        self._generators = [np.random.Generator(np.random.PCG64(np.random.SeedSequence(s, spawn_key=key))) for s in seeds]
+
+    @cached_property
+    def _generators(self) -> list[np.random.Generator]:
+        # Made at the first draw: the loop names a stream a step, and most rules draw nothing.
+        key = tuple(_word(part) for part in self.path)
+        seeds = [self.seed] if isinstance(self.seed, int) else self.seed
+        return [np.random.Generator(np.random.PCG64(np.random.SeedSequence(s, spawn_key=key))) for s in seeds]
 
     @property
     def population(self) -> tuple[int, ...]:

@@ -1,0 +1,103 @@
+"""Where rules get W⁺ from: exact engines, and recirculation, which learns it from noise (v1/v2 §3)."""
+
+from __future__ import annotations
+
+from rfnumeric import kernels
+from rfnumeric.backend import Streams, array_namespace
+from rfnumeric.errors import ConvergenceError
+from rfnumeric.linalg import damped_pinv, pinv
+from rfnumeric.nn import Network
+from rfnumeric.typing import Array
+
+EXACT_ENGINES = ("auto", "svd", "cholesky", "ben-israel-cohen")
+
+
+def weight_pinvs(network: Network, engine: str, damping: float) -> list[Array | None]:
+    """Return [None, None, W_2⁺, …, W_L⁺]; W_1⁺, the largest, is used by no update and is not computed.
+
+    Parameters
+    ----------
+    network : Network
+    engine : {"auto", "svd", "cholesky", "ben-israel-cohen"}
+        Method of `rfnumeric.linalg.pinv`. Where one refuses a matrix (rank-deficient, ill-conditioned), the SVD takes
+        over.
+    damping : float
+        λ relative to ‖W_l‖²_F / rank, the mean squared singular value; if positive, W⁺ becomes
+        Wᵀ(WWᵀ + λI)⁻¹ (Cholesky, whatever the engine).
+
+    Returns
+    -------
+    list of array, shape (..., n_{l−1}, n_l)
+    """
+    return [None, None, *(_pinv(W, engine, damping) for W in network.W[2:])]
+
+
+def _pinv(W: Array, engine: str, damping: float) -> Array:
+    xp = array_namespace(W)
+    if damping > 0:
+        # (sW)⁺ = W⁺/s holds for damped inverses too if λ scales with s²: no array-valued λ is needed.
+        mean_square = xp.sum(W * W, axis=(-2, -1), keepdims=True, dtype=W.dtype) / min(W.shape[-2:])
+        s = xp.sqrt(mean_square)
+        return damped_pinv(W / s, damping) / s
+    # Weights that have overflowed give a NaN inverse: the loop then reports the run as diverged, naming the layer.
+    finite = xp.all(xp.isfinite(W), axis=(-2, -1), keepdims=True)
+    W = xp.where(finite, W, xp.zeros_like(W))
+    try:
+        X = pinv(W, method=engine)
+    except ConvergenceError:
+        X = pinv(W, method="svd")
+    return xp.where(finite, X, xp.full_like(X, float("nan")))
+
+
+def recirculate(W: Array, X: Array, noise: Array, lr: float) -> Array:
+    """Take one step of linear recirculation, X ← X + (η/σ²) mean (h − ĥ) yᵀ, with h = Xy, ŷ = Wh, ĥ = Xŷ (v1/v2 §3).
+
+    In expectation X + η(X − XWX), a Ben-Israel-Cohen step for η = 1; X plays the paper's U, W its V. The fixed points
+    that sampled noise singles out are those of X(I − WX) = 0; started at W⁺ they stay near it while W moves slowly.
+
+    Parameters
+    ----------
+    W : array, shape (..., m, n)
+    X : array, shape (..., n, m)
+        Stand-in for W⁺. May be overwritten.
+    noise : array, shape (..., batch, m)
+        y: independent entries of mean 0 and variance 1 (so σ² = 1).
+    lr : float
+        η, dimensionless.
+
+    Returns
+    -------
+    array, shape (..., n, m)
+    """
+    transpose = array_namespace(W).matrix_transpose
+    h = kernels.matmul(noise, transpose(X))
+    y_hat = kernels.matmul(h, transpose(W))
+    h_hat = kernels.matmul(y_hat, transpose(X))
+    return kernels.add_outer(X, h - h_hat, noise, lr / noise.shape[-2])
+
+
+def sleep_on_noise(
+    network: Network, W_pinv: list[Array | None], streams: Streams, batch: int, lr: float
+) -> list[Array | None]:
+    """Recirculate one batch of normal noise through every layer from the second on; the first two entries stay None."""
+    learned: list[Array | None] = [None, None]
+    for l in range(2, network.L + 1):
+        noise = streams.child(l).normal((batch, network.W[l].shape[-2]))
+        learned.append(recirculate(network.W[l], W_pinv[l], noise, lr))
+    return learned
+
+
+def check_engine(engine: str, allowed: tuple[str, ...], refresh_every: int, weight_damping: float) -> None:
+    """Check the options of the sleep phase.
+
+    Raises
+    ------
+    ValueError
+        If one is out of its range.
+    """
+    if engine not in allowed:
+        raise ValueError(f"pinv must be one of {', '.join(allowed)}; got {engine!r}.")
+    if refresh_every < 1:
+        raise ValueError(f"refresh_every must be at least 1 (steps); got {refresh_every}.")
+    if not weight_damping >= 0:
+        raise ValueError(f"weight_damping must be at least 0; got {weight_damping}.")

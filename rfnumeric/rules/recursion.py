@@ -1,0 +1,86 @@
+"""The two backward recursions that rules share: a gated one (backprop's form) and the reciprocal one (v1/v2 §4.2)."""
+
+from __future__ import annotations
+
+from rfnumeric import kernels
+from rfnumeric.backend import array_namespace
+from rfnumeric.nn import Network, Trace
+from rfnumeric.typing import Array
+
+OWN_LAYER = ("reciprocal", "derivative", "none")
+
+
+def gated_deltas(network: Network, trace: Trace, e: Array, M: list[Array | None]) -> list[Array]:
+    """Return δ_L = D_L e and δ_l = D_l M_{l+1} δ_{l+1}: backprop for M = Wᵀ (MATH: φ_l = D_l).
+
+    Parameters
+    ----------
+    network : Network
+    trace : Trace
+    e : array, shape (..., batch, n_L)
+    M : list of array, shape (..., n_{l−1}, n_l)
+        ``M[l]`` for l = 2 … L; the rest is not used.
+    """
+    transpose = array_namespace(e).matrix_transpose
+    delta: list[Array] = [None] * (network.L + 1)
+    delta[network.L] = trace.d_sigma[network.L] * e
+    for l in range(network.L - 1, 0, -1):
+        delta[l] = kernels.matmul(delta[l + 1], transpose(M[l + 1]))
+        delta[l] *= trace.d_sigma[l]
+    return delta
+
+
+def reciprocal_deltas(
+    network: Network,
+    trace: Trace,
+    e: Array,
+    W_pinv: list[Array | None],
+    *,
+    own_layer: str,
+    normalize: bool,
+    derivative_damping: float,
+) -> list[Array]:
+    """Return δ_l = D_l⁺ B_l e / ‖h_{l−1}‖² with B_L = I, B_l = W_{l+1}⁺ D_{l+1}⁺ B_{l+1} (v1/v2 §4.2).
+
+    Departures from the papers as printed: the recursion uses W_{l+1}⁺ as the text has it (v2's Algorithm boxes print
+    W_l⁺); the own-layer factor D_l⁺, which the exact reciprocal of J_{W_l} = h_{l−1}ᵀ ⊗ (J_{h_l} D_l) needs, is there;
+    the input is h_{l−1}, not a_{l−1}.
+
+    Parameters
+    ----------
+    network : Network
+    trace : Trace
+    e : array, shape (..., batch, n_L)
+    W_pinv : list of array, shape (..., n_{l−1}, n_l)
+        W_l⁺ for l = 2 … L. W_1⁺ is used by no update.
+    own_layer : {"reciprocal", "derivative", "none"}
+        The own layer's factor: D_l⁺ (exact), D_l, or none.
+    normalize : bool
+        Whether to divide by ‖h_{l−1}‖² (‖h_{l−1}‖² + 1 in a layer with bias).
+    derivative_damping : float
+        λ of D⁺ = D/(D² + λ), in units of σ'².
+    """
+    transpose = array_namespace(e).matrix_transpose
+    delta: list[Array] = [None] * (network.L + 1)
+    B_e = e
+    for l in range(network.L, 0, -1):
+        D_pinv_B_e, delta[l] = kernels.reciprocal_derivative(
+            B_e, trace.d_sigma[l], trace.h[l - 1], derivative_damping, own_layer, normalize, network.has_bias
+        )
+        if l > 1:
+            B_e = kernels.matmul(D_pinv_B_e, transpose(W_pinv[l]))
+    return delta
+
+
+def check_reciprocal_options(own_layer: str, derivative_damping: float) -> None:
+    """Check the options of `reciprocal_deltas`.
+
+    Raises
+    ------
+    ValueError
+        If one is out of its range.
+    """
+    if own_layer not in OWN_LAYER:
+        raise ValueError(f"own_layer must be one of {', '.join(OWN_LAYER)}; got {own_layer!r}.")
+    if not derivative_damping >= 0:
+        raise ValueError(f"derivative_damping must be at least 0; got {derivative_damping}.")

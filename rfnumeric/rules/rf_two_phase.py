@@ -1,0 +1,99 @@
+"""Two-phase reciprocal feedback: awake, the error descends through W⁺ and D⁺; asleep, W⁺ is brought up to date."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rfnumeric.backend import Streams
+from rfnumeric.nn import Network, Trace
+from rfnumeric.rules.interface import Feedback, Rule
+from rfnumeric.rules.inverses import EXACT_ENGINES, check_engine, sleep_on_noise, weight_pinvs
+from rfnumeric.rules.recursion import check_reciprocal_options, reciprocal_deltas
+from rfnumeric.typing import Array
+
+RECIRCULATION = "recirculation"
+
+
+@dataclass(frozen=True)
+class RFTwoPhase(Rule):
+    """δ_l = D_l⁺ B_l e / ‖h_{l−1}‖², B_l = W_{l+1}⁺ D_{l+1}⁺ B_{l+1} (v1/v2 §4.2; v2 Algorithm 1).
+
+    The defaults are what the papers derive. With true leaky-ReLU hidden layers of small slope that diverges: D⁺ = 1/α
+    on every inactive unit.
+
+    Attributes
+    ----------
+    refresh_every : int
+        Steps between sleeps (v2 §5 uses 20).
+    pinv : {"auto", "svd", "cholesky", "ben-israel-cohen", "recirculation"}
+        What a sleep does: compute W⁺ with that engine, or learn it from noise (v1/v2 §3), starting at the exact W⁺.
+    own_layer : {"reciprocal", "derivative", "none"}
+        Factor of the own layer: D_l⁺, which makes 𝓑_l the reciprocal of J_{W_l} (the papers leave it out of both),
+        D_l, or none, as printed in v1/v2 §4.2.
+    normalize : bool
+        Whether to divide by ‖h_{l−1}‖² as 𝓑_l has it; both Algorithm boxes leave it out.
+    weight_damping : float
+        λ of Wᵀ(WWᵀ + λI)⁻¹, relative to the mean squared singular value of W; exact engines only.
+    derivative_damping : float
+        λ of D⁺ = D/(D² + λ), in units of σ'².
+    sleep_lr : float
+        η of recirculation, dimensionless, 0 < η ≤ 1.
+    sleep_batch : int
+        Noise samples of one sleep's recirculation.
+    """
+
+    name: ClassVar[str] = "rf-two-phase"
+    refresh_every: int = 20
+    pinv: str = "auto"
+    own_layer: str = "reciprocal"
+    normalize: bool = True
+    weight_damping: float = 0.0
+    derivative_damping: float = 0.0
+    sleep_lr: float = 0.1
+    sleep_batch: int = 256
+
+    def __post_init__(self) -> None:
+        check_engine(self.pinv, (*EXACT_ENGINES, RECIRCULATION), self.refresh_every, self.weight_damping)
+        check_reciprocal_options(self.own_layer, self.derivative_damping)
+        if not 0 < self.sleep_lr <= 1 or self.sleep_batch < 1:
+            raise ValueError(
+                f"sleep_lr must lie in (0, 1] and sleep_batch be at least 1; got {self.sleep_lr}, {self.sleep_batch}."
+            )
+        if self.pinv == RECIRCULATION and self.weight_damping > 0:
+            raise ValueError("weight_damping belongs to the exact engines; recirculation takes none. Leave it at 0.")
+
+    def init(self, network: Network, streams: Streams) -> Feedback:
+        """Compute W_l⁺ for l = 2 … L. See `Rule.init`."""
+        engine = "auto" if self.pinv == RECIRCULATION else self.pinv
+        return {"W_pinv": weight_pinvs(network, engine, self.weight_damping)}
+
+    def sleep(self, network: Network, feedback: Feedback, streams: Streams, step: int) -> Feedback:
+        """Bring W_l⁺ up to date every `refresh_every` steps. See `Rule.sleep`."""
+        if step % self.refresh_every or step == 0:
+            return feedback
+        if self.pinv == RECIRCULATION:
+            learned = sleep_on_noise(network, feedback["W_pinv"], streams, self.sleep_batch, self.sleep_lr)
+            feedback["W_pinv"] = learned
+        else:
+            feedback["W_pinv"] = weight_pinvs(network, self.pinv, self.weight_damping)
+        return feedback
+
+    def deltas(self, network: Network, trace: Trace, e: Array, feedback: Feedback) -> list[Array]:
+        """See `Rule.deltas`."""
+        return reciprocal_deltas(
+            network,
+            trace,
+            e,
+            feedback["W_pinv"],
+            own_layer=self.own_layer,
+            normalize=self.normalize,
+            derivative_damping=self.derivative_damping,
+        )
+
+    def advice(self) -> str:
+        """See `Rule.advice`."""
+        return (
+            "a larger slope (--negative-slope 0.5), damping of D⁺ (--derivative-damping 0.1), the own-layer factor D "
+            "(--own-layer derivative), or a smaller learning rate (--lr)"
+        )

@@ -1,0 +1,20 @@
+"""Training runs: settings, the loop, history, checkpoints."""
+
+from rfnumeric.training.config import INPUT_SCALES, PAPER_SIZES, RunConfig
+from rfnumeric.training.environment import environment
+from rfnumeric.training.history import EpochRecord, best_accuracy, epochs_to_90
+from rfnumeric.training.loop import Member, Run, history_lines, train
+
+__all__ = [
+    "INPUT_SCALES",
+    "PAPER_SIZES",
+    "EpochRecord",
+    "Member",
+    "Run",
+    "RunConfig",
+    "best_accuracy",
+    "environment",
+    "epochs_to_90",
+    "history_lines",
+    "train",
+]

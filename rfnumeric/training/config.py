@@ -1,0 +1,156 @@
+"""The settings of one run, complete enough to repeat it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from rfnumeric.backend import BACKENDS, Streams, get_backend
+from rfnumeric.nn import Network, get_loss, init_network
+from rfnumeric.rules import Rule, get_rule
+
+PAPER_SIZES = (784, 400, 200, 100, 50, 10)
+"""The papers' MNIST network (v1 §5.1, v2 §5.1)."""
+
+INPUT_SCALES = {"symmetric": (2 / 255, -1.0), "unit": (1 / 255, 0.0)}
+"""Name → (scale, offset) that map a pixel 0…255 to [-1, 1] or [0, 1]."""
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Settings of a training run; JSON holds them all.
+
+    Attributes
+    ----------
+    rule : str
+        Learning rule, one of `rfnumeric.rules.RULES`.
+    rule_options : dict
+        Its options by name.
+    dataset : str
+        Name of the data set.
+    sizes : tuple of int
+        Widths n_0, …, n_L.
+    hidden, output : str
+        Activation of the hidden layers and of the last one.
+    negative_slope : float
+        α of the leaky activations, dimensionless.
+    init : str
+        Initializer; `gain` multiplies what it draws.
+    gain : float
+    bias : bool
+    loss : {"cross-entropy", "mse"}
+    lr : float or tuple of float
+        Learning rate; several make a population.
+    batch_size : int
+        Samples; the last batch of an epoch may be smaller.
+    epochs : int
+    seed : int or tuple of int
+        Seed; several make a population.
+    input_scale : {"symmetric", "unit"}
+        Pixels as [-1, 1] or [0, 1].
+    backend, device, dtype : str
+        Where to run; see `rfnumeric.backend.get_backend`.
+    """
+
+    rule: str = "backprop"
+    rule_options: dict[str, Any] = field(default_factory=dict)
+    dataset: str = "mnist-5k"
+    sizes: tuple[int, ...] = PAPER_SIZES
+    hidden: str = "leaky-relu"
+    output: str = "leaky-relu"
+    negative_slope: float = 0.01
+    init: str = "he-normal"
+    gain: float = 1.0
+    bias: bool = False
+    loss: str = "cross-entropy"
+    lr: float | tuple[float, ...] = 1e-3
+    batch_size: int = 40
+    epochs: int = 40
+    seed: int | tuple[int, ...] = 0
+    input_scale: str = "symmetric"
+    backend: str = "numpy"
+    device: str | None = None
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        for name in ("sizes", "lr", "seed"):
+            value = getattr(self, name)
+            if isinstance(value, list):
+                object.__setattr__(self, name, tuple(value))
+        _require(self.batch_size >= 1, "batch_size", "at least 1", self.batch_size)
+        _require(self.epochs >= 0, "epochs", "at least 0", self.epochs)
+        _require(all(0 < v < float("inf") for v in _many(self.lr)), "lr", "positive and finite", self.lr)
+        _require(self.input_scale in INPUT_SCALES, "input_scale", f"one of {list(INPUT_SCALES)}", self.input_scale)
+        _require(self.backend in BACKENDS, "backend", f"one of {list(BACKENDS)}", self.backend)
+        lr, seed = _many(self.lr), _many(self.seed)
+        several = {len(v) for v, given in ((lr, self.lr), (seed, self.seed)) if isinstance(given, tuple)}
+        _require(len(several) <= 1 and 0 not in several, "lr and seed", "of one length where both are several", several)
+        get_loss(self.loss)
+        self.make_rule()
+
+    @property
+    def population(self) -> int | None:
+        """Number of networks trained side by side, or None for a single one."""
+        sizes = [len(v) for v in (self.lr, self.seed) if isinstance(v, tuple)]
+        return sizes[0] if sizes else None
+
+    def members(self) -> list[RunConfig]:
+        """Return the settings of each member of the population as single runs."""
+        if self.population is None:
+            return [self]
+        own = asdict(self)
+        lr, seed = (_spread(v, self.population) for v in (self.lr, self.seed))
+        return [RunConfig(**{**own, "lr": one_lr, "seed": one}) for one_lr, one in zip(lr, seed, strict=True)]
+
+    def make_rule(self) -> Rule:
+        """Return the learning rule."""
+        return get_rule(self.rule, **self.rule_options)
+
+    def make_streams(self) -> Streams:
+        """Return the random streams, placed on the chosen backend."""
+        seed = self.seed if self.population is None else _spread(self.seed, self.population)
+        return Streams(seed, get_backend(self.backend, self.device, self.dtype))
+
+    def make_network(self, streams: Streams) -> Network:
+        """Draw the network, or the population."""
+        return init_network(
+            self.sizes,
+            streams,
+            hidden=self.hidden,
+            output=self.output,
+            negative_slope=self.negative_slope,
+            init=self.init,
+            gain=self.gain,
+            bias=self.bias,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings as JSON types."""
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> RunConfig:
+        """Rebuild settings from `to_json`.
+
+        Raises
+        ------
+        ValueError
+            If a setting is unknown.
+        """
+        unknown = set(data) - {f.name for f in fields(cls)}
+        if unknown:
+            raise ValueError(f"settings hold unknown names {sorted(unknown)}; they come from another version.")
+        return cls(**data)
+
+
+def _many(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _spread(value: Any, count: int) -> list[Any]:
+    return list(value) if isinstance(value, tuple) else [value] * count
+
+
+def _require(holds: bool, name: str, requirement: str, got: Any) -> None:
+    if not holds:
+        raise ValueError(f"{name} must be {requirement}; got {got}.")
