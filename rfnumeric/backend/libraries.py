@@ -73,7 +73,7 @@ class Backend:
             Of this backend's library, on its device.
         """
         target = self.dtype if dtype is None else getattr(self.xp, dtype) if isinstance(dtype, str) else dtype
-        host = np.ascontiguousarray(a)
+        host = np.asarray(a, order="C")  # ascontiguousarray would give a scalar an axis
         # The conversion happens on the host, so that float64 draws never visit a device that lacks float64.
         return self.xp.asarray(host.astype(dtype_name(target), copy=False), dtype=target, device=self.device)
 

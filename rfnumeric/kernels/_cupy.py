@@ -238,7 +238,7 @@ def _add_scaled() -> cupy.ElementwiseKernel:
 
 
 def _per_member(scale: Any, trailing: int) -> Any:
-    return scale[(..., *(None,) * trailing)] if isinstance(scale, cupy.ndarray) else float(scale)
+    return scale[..., *(None,) * trailing] if isinstance(scale, cupy.ndarray) else float(scale)
 
 
 @implements("add_outer", "cupy")

@@ -55,7 +55,13 @@ def _pre_activation(z: np.ndarray, b: np.ndarray | None) -> np.ndarray:
 
 
 def _bias(b: np.ndarray | None, a: np.ndarray) -> np.ndarray:
-    """Return the bias as (members, n), or with no column where there is none."""
+    """Return the bias as (members, n), or with no column where there is none.
+
+    Raises
+    ------
+    ValueError
+        If it has another number of units than `a`: the loops do not check where they read.
+    """
     members = math.prod(a.shape[:-2])
     n = a.shape[-1]
     if b is None:
@@ -190,7 +196,13 @@ def _softmax_cross_entropy(h, labels, e, loss, correct):
 
 @implements("softmax_cross_entropy", "numpy")
 def softmax_cross_entropy(h: np.ndarray, labels: np.ndarray) -> tuple:
-    """See `reference.softmax_cross_entropy`; a label out of range is an error here."""
+    """See `reference.softmax_cross_entropy`; a label out of range is an error here.
+
+    Raises
+    ------
+    ValueError
+        If a label is negative or not below the number of classes.
+    """
     lead = h.shape[:-2]
     if labels.shape != h.shape[:-1]:
         lead = np.broadcast_shapes(h.shape[:-1], labels.shape)[:-1]
@@ -245,7 +257,13 @@ _OWN_LAYER = {"reciprocal": 0, "derivative": 1, "none": 2}
 def reciprocal_derivative(
     u: np.ndarray, d_sigma: np.ndarray, h: np.ndarray, damping: float, own_layer: str, normalize: bool, has_bias: bool
 ) -> tuple:
-    """See `reference.reciprocal_derivative`."""
+    """See `reference.reciprocal_derivative`.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not broadcast.
+    """
     if not u.shape[:-1] == d_sigma.shape[:-1] == h.shape[:-1]:
         lead = np.broadcast_shapes(u.shape[:-1], d_sigma.shape[:-1], h.shape[:-1])
         u, d_sigma, h = (_broadcast(X, lead, 1) for X in (u, d_sigma, h))
@@ -286,7 +304,13 @@ def _gather_scale(images, index, scale, offset, out):
 
 @implements("gather_scale", "numpy", ("uint8",))
 def gather_scale(images: np.ndarray, index: np.ndarray, scale: float, offset: float, dtype: Any) -> np.ndarray:
-    """See `reference.gather_scale`; an index out of range is an error here."""
+    """See `reference.gather_scale`; an index out of range is an error here.
+
+    Raises
+    ------
+    IndexError
+        If an index is negative or not below the number of samples.
+    """
     kind = np.dtype(dtype).type
     out = np.empty((*index.shape, images.shape[-1]), dtype=kind)
     flat = _writable(index.astype(np.int64, copy=False)).reshape(-1)

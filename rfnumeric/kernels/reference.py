@@ -250,10 +250,9 @@ def gram_inverse(A: Array, damping: float) -> Array:
     G = G + damping * identity
     # eigh, not cholesky: array libraries disagree on what an indefinite matrix does (raise, NaN or garbage).
     values, vectors = xp.linalg.eigh(xp.where(xp.isfinite(G), G, xp.zeros_like(G)))
-    smallest = values[..., :1]
     tiny = xp.finfo(values.dtype).smallest_normal  # the reciprocal of anything smaller may be infinite
-    bad = ~(smallest >= tiny) | ~xp.all(xp.isfinite(G), axis=(-2, -1))[..., None]
-    safe = xp.where(bad, xp.full_like(values, float("nan")), values)
+    good = xp.all(values >= tiny, axis=-1) & xp.all(xp.isfinite(G), axis=(-2, -1))
+    safe = xp.where(~good[..., None], xp.full_like(values, float("nan")), values)
     return xp.matmul(vectors / xp.astype(safe, A.dtype)[..., None, :], _adjoint(xp, vectors))
 
 
@@ -270,4 +269,4 @@ def _per_member(xp: Array, factor: float | Array, like: Array, trailing: int) ->
     """Give a factor for each member of a population the trailing axes of `like`; leave a number as it is."""
     if isinstance(factor, float | int):
         return factor
-    return xp.astype(factor, like.dtype)[(..., *(None,) * trailing)]
+    return xp.astype(factor, like.dtype)[..., *(None,) * trailing]
