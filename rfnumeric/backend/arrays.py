@@ -65,11 +65,6 @@ def eps(dtype_or_array: DType | Array) -> float:
     >>> import numpy as np
     >>> eps(np.zeros(1, dtype=np.float32)) == 2.0**-23
     True
-
-    Raises
-    ------
-    TypeError
-        If the dtype is not a floating one.
     """
     # NumPy's and CuPy's xp.float32 is a class, whose `dtype` attribute is no dtype.
     is_class = isinstance(dtype_or_array, type)
