@@ -107,3 +107,10 @@ def test_a_twin_test_can_fail(name):
 
     with pytest.raises(AssertionError):
         run()
+
+
+def test_kernels_listed_as_not_yet_run_on_a_gpu_exist():
+    source = Path(importlib.util.find_spec("rfnumeric.kernels._cupy").origin).read_text(encoding="utf-8")
+    values = {node.targets[0].id: node.value for node in ast.parse(source).body if isinstance(node, ast.Assign)}
+    listed = set(ast.literal_eval(values["NOT_YET_RUN_ON_A_GPU"]))
+    assert listed <= set(registered_in_source("cupy"))
