@@ -158,6 +158,13 @@ def bound_gram_inverse(e: float, A: Any, damping: float) -> list:
     return [10 * (sum(A.shape[-2:]) + 1) * e * 16]
 
 
+def bound_coupled_steps(e: float, U: Any, V: Any, *parameters: Any) -> list:
+    # Entries up to 0.3, rates up to 0.5 and three steps keep every entry below 2 and every row sum of UV below
+    # k; a step's rounding is at most 8·(k + 3)·eps then, and three steps amplify it by less than 4 each.
+    k = sum(U.shape[-2:])
+    return [3 * 8 * (k + 3) * e * 4**3] * 2
+
+
 def bound_gram_pinv(e: float, A: Any) -> list:
     # κ ≤ 4 and ‖A⁺‖ ≤ 1 by the drawn spectrum; the Gram matrix squares κ. The defect is itself rounding, of that size.
     error = 10 * sum(A.shape[-2:]) * e * 16
@@ -243,6 +250,13 @@ def draw_gram_inverse(c: Case) -> list:
     return [c.place_matrices(A.astype(c.dtype)), c.choice(0.0, 0.5)]
 
 
+def draw_coupled_steps(c: Case) -> list:
+    lead, a, b = c.lead(), c.size(1, 5), c.size(1, 5)
+    U = c.place(c.rng.uniform(-0.3, 0.3, (*lead, a, b)).astype(c.dtype))
+    V = c.place(c.rng.uniform(-0.3, 0.3, (*lead, b, a)).astype(c.dtype))
+    return [U, V, c.choice(0.0, 0.1, 0.5), c.choice(0.0, 0.5), c.choice(0.0, 0.1), c.choice(True, False), c.size(0, 3)]
+
+
 def draw_gram_pinv(c: Case) -> list:
     lead, m, n = c.lead(), c.size(1), c.size(1)
     complex_part = 1j * c.rng.standard_normal((*lead, m, n)) if c.dtype.startswith("complex") else 0
@@ -268,6 +282,7 @@ TWINS = {
     "bias_leaky_relu": Twin(draw_bias_slope, bound_bias_leaky_relu, (0,)),
     "bias_leaky_softplus": Twin(draw_bias_slope, bound_bias_leaky_softplus, (0,)),
     "bias_tanh": Twin(draw_bias, bound_bias_tanh, (0,)),
+    "coupled_steps": Twin(draw_coupled_steps, bound_coupled_steps),
     "gather_scale": Twin(draw_gather_scale, bound_gather_scale),
     "gram_inverse": Twin(draw_gram_inverse, bound_gram_inverse),
     "gram_pinv": Twin(draw_gram_pinv, bound_gram_pinv),
