@@ -5,7 +5,7 @@ other library, dtype or ``RFNUMERIC_KERNELS=reference`` gets the reference. A ke
 that its docstring names and returns the result in any case, so callers always use what is returned.
 """
 
-from rfnumeric.kernels import reference
+from rfnumeric.kernels import reference, reference_linalg
 from rfnumeric.kernels.registry import Kernel, accelerated_kernels, forced_reference, use_reference
 
 add_outer = Kernel(reference.add_outer)
@@ -13,8 +13,10 @@ bias_identity = Kernel(reference.bias_identity)
 bias_leaky_relu = Kernel(reference.bias_leaky_relu)
 bias_leaky_softplus = Kernel(reference.bias_leaky_softplus)
 bias_tanh = Kernel(reference.bias_tanh)
+coupled_steps = Kernel(reference_linalg.coupled_steps)
 gather_scale = Kernel(reference.gather_scale)
 gram_inverse = Kernel(reference.gram_inverse)
+gram_pinv = Kernel(reference_linalg.gram_pinv)
 matmul = Kernel(reference.matmul)
 reciprocal_derivative = Kernel(reference.reciprocal_derivative)
 sgd_update = Kernel(reference.sgd_update)
@@ -28,9 +30,11 @@ __all__ = [
     "bias_leaky_relu",
     "bias_leaky_softplus",
     "bias_tanh",
+    "coupled_steps",
     "forced_reference",
     "gather_scale",
     "gram_inverse",
+    "gram_pinv",
     "matmul",
     "reciprocal_derivative",
     "sgd_update",

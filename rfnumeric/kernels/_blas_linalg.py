@@ -1,7 +1,7 @@
 """CPU kernels of `rfnumeric.linalg` that are factorizations: SciPy's BLAS and LAPACK, as in `_blas`.
 
-Only one triangle of a Hermitian matrix is ever computed: ``syrk`` makes G, ``potrf`` and ``potri`` invert it in place and
-``symm`` multiplies by it. BLAS is column-major, so a C-ordered A is seen as Aᵀ.
+Only one triangle of a Hermitian matrix is ever computed: ``syrk`` makes it, ``potrf`` factors it in place and ``symm``
+multiplies by it. BLAS is column-major, so a C-ordered A is seen as Aᵀ.
 """
 
 from __future__ import annotations
@@ -11,17 +11,21 @@ import math
 import numpy as np
 from scipy.linalg import blas, lapack
 
-from rfnumeric.kernels._blas import FLOATING, GEMM
+from rfnumeric.kernels import reference_linalg
+from rfnumeric.kernels._blas import FLOATING, POTRF
 from rfnumeric.kernels.registry import implements
 
 # LAPACK costs a few µs a call; below this size compiled loops over the whole stack are quicker.
 SMALL = 32
 
-_RANK_K = {"float64": blas.dsyrk, "complex128": blas.zherk}
-_SYMM = {"float64": blas.dsymm, "complex128": blas.zhemm}
-_POTRF = {"float64": lapack.dpotrf, "complex128": lapack.zpotrf}
-_POTRI = {"float64": lapack.dpotri, "complex128": lapack.zpotri}
-_DOUBLE = {"float32": "float64", "float64": "float64", "complex64": "complex128", "complex128": "complex128"}
+_RANK_K = dict(zip(FLOATING, (blas.ssyrk, blas.dsyrk, blas.cherk, blas.zherk), strict=True))
+_SYMM = dict(zip(FLOATING, (blas.ssymm, blas.dsymm, blas.chemm, blas.zhemm), strict=True))
+_TRSM = dict(zip(FLOATING, (blas.strsm, blas.dtrsm, blas.ctrsm, blas.ztrsm), strict=True))
+_TRMM = dict(zip(FLOATING, (blas.strmm, blas.dtrmm, blas.ctrmm, blas.ztrmm), strict=True))
+_TRTRI = dict(zip(FLOATING, (lapack.strtri, lapack.dtrtri, lapack.ctrtri, lapack.ztrtri), strict=True))
+_DOUBLE = {"float32": "float64", "complex64": "complex128"}
+# Squares of norms outside these have lost terms to underflow, or are about to overflow.
+_RANGE = {"float32": 1e-25, "complex64": 1e-25, "float64": 1e-250, "complex128": 1e-250}
 
 
 @implements("gram_pinv", "numpy", FLOATING)
@@ -39,7 +43,7 @@ def gram_pinv(A: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
         return small_gram_pinv(A)
     X = np.empty((*lead, m, n), dtype=A.dtype)
-    defect, kappa = np.empty(lead, dtype=A.real.dtype), np.empty(lead)
+    defect, kappa = np.empty(lead), np.empty(lead)
     for k in np.ndindex(lead):
         member, defect[k], kappa[k] = _gram_pinv(A[k])
         X[k] = member.T
@@ -47,51 +51,56 @@ def gram_pinv(A: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _gram_pinv(A: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the inverse of one matrix with m ≤ n."""
+    """Return the inverse of one matrix with m ≤ n: in its own precision, or in double where that does not do."""
     name = A.dtype.name
-    double = _DOUBLE[name]
+    X, defect, kappa = _attempt(A, name)
+    if name in _DOUBLE and not defect <= reference_linalg.DEFECT * max(A.shape) * 2.0**-23 * kappa < math.inf:
+        X, defect, kappa = _attempt(A, _DOUBLE[name])
+    return X, np.asarray(defect), np.asarray(kappa)
+
+
+def _attempt(A: np.ndarray, work: str) -> tuple[np.ndarray, float, float]:
+    """Return A⁺, ‖E‖_F² and ‖A‖_F‖A⁺‖_F, computed with the dtype `work`."""
+    name = A.dtype.name
+    is_complex = A.dtype.kind == "c"
     by_rows = not (A.flags.f_contiguous and not A.flags.c_contiguous)
-    # B is column-major: Aᵀ (n×m) of a C-ordered A, else A itself (m×n). For complex A the former gives conj(G).
-    B = np.ascontiguousarray(A).T if by_rows else A
-    D = B.astype(double, order="F", copy=False)
-    trans = (1 if double == "float64" else 2) if by_rows else 0
-    G = _RANK_K[double](1.0, D, trans=trans, lower=1)
-    trace_G = float(G.diagonal().real.sum())
-    factor, info = _POTRF[double](G, lower=1, clean=0, overwrite_a=1)
+    # B is column-major: Aᵀ (n×m) of a C-ordered A, and then every line below holds for conj(A); or A itself (m×n).
+    B = (np.ascontiguousarray(A).T if by_rows else A).astype(work, order="F", copy=False)
+    adjoint = 2 if is_complex else 1
+    side, gram = (1, adjoint) if by_rows else (0, 0)
+    L = _RANK_K[work](1.0, B, trans=gram, lower=1)
+    trace = float(np.add.reduce(L.diagonal().real))
+    L, info = POTRF[work](L, lower=1, clean=0, overwrite_a=1)
     if info == 0:
-        Z, info = _POTRI[double](factor, lower=1, overwrite_c=1)
-    if info != 0:
-        X = np.full((A.shape[1], A.shape[0]), np.nan, dtype=A.dtype)
-        return X, np.asarray(np.nan, dtype=A.real.dtype), np.asarray(np.inf)
-    kappa = _frobenius_condition(trace_G, float(Z.diagonal().real.sum()))
-    # Y is X (or its conjugate) seen by columns in the first case, Xᴴ in the second.
-    Y = _SYMM[double](1.0, Z, D, side=1 if by_rows else 0, lower=1)
-    Y, size = _finish(B, Y.astype(name, order="F", copy=False), by_rows)
-    X = Y if by_rows else Y.T
-    # X̄ stands where X should in both complex cases.
-    X = np.conjugate(X) if name != A.real.dtype.name else X
-    defect = size if name != double else size * size
-    return X, np.asarray(defect, dtype=A.real.dtype), np.asarray(kappa)
+        M, info = _TRTRI[work](L, lower=1)
+    if info != 0 or not _RANGE[work] < trace < 1 / _RANGE[work]:
+        return np.full(A.shape[::-1], np.nan, dtype=A.dtype), math.nan, math.inf
+    # P = L⁻¹A, or its adjoint B L⁻ᴴ. Solving with L, though slower than multiplying by M = L⁻¹, has a small backward error,
+    # which matters where the precision has no digits to spare.
+    trans = adjoint if by_rows else 0
+    solve, factor = (_TRSM, L) if work == name else (_TRMM, M)
+    P = solve[work](1.0, factor, B, side=side, lower=1, trans_a=trans)
+    # E = I − PPᴴ, and Pᴴ(I + E) in place of P⁺: the Ben-Israel–Cohen step.
+    E = _RANK_K[work](-1.0, P, beta=1.0, c=_identity(len(L), work), trans=gram, lower=1, overwrite_c=1)
+    defect = _squared(E)
+    np.einsum("ii->i", E)[...] += 1
+    P = _SYMM[work](1.0, E, P, side=side, lower=1)
+    # X = P⁺M, or its adjoint MᴴP.
+    X = _TRMM[work](1.0, M, P, side=side, lower=1, trans_a=0 if by_rows else adjoint, overwrite_b=1)
+    X = X.astype(name, order="F", copy=False)
+    flat = X.ravel(order="K")
+    squared = float(np.vdot(flat, flat).real)
+    kappa = math.sqrt(trace) * math.sqrt(squared) if squared < math.inf else math.inf
+    # In both cases a complex X comes out as its conjugate.
+    X = np.conjugate(X) if is_complex else X
+    return X if by_rows else X.T, defect, kappa
 
 
-def _finish(B: np.ndarray, Y: np.ndarray, by_rows: bool) -> tuple[np.ndarray, float]:
-    """Return Y after X ← X + X(I − AX) in double precision, unchanged in single, and ‖I − AX‖_F before."""
-    gemm = GEMM[B.dtype.name]
-    k = min(B.shape)
-    R = np.eye(k, dtype=B.dtype, order="F")
-    if by_rows:
-        R = gemm(-1.0, B, Y, trans_a=2, beta=1.0, c=R, overwrite_c=1)
-    else:
-        R = gemm(-1.0, B, Y, trans_b=2, beta=1.0, c=R, overwrite_c=1)
-    flat = R.ravel(order="K")
-    size = math.sqrt(float(np.vdot(flat, flat).real))
-    if B.dtype.itemsize == R.real.dtype.itemsize * (1 + np.iscomplexobj(B)) and B.real.dtype == np.float64:
-        R.ravel(order="K")[:: k + 1] += 1.0
-        Y = gemm(1.0, Y, R) if by_rows else gemm(1.0, R, Y, trans_a=2)
-    return Y, size
+def _identity(k: int, dtype: str) -> np.ndarray:
+    return np.eye(k, dtype=dtype, order="F")
 
 
-def _frobenius_condition(trace_G: float, trace_Z: float) -> float:
-    if not (1e-250 < trace_G < 1e250 and 1e-250 < trace_Z < 1e250):
-        return math.inf
-    return math.sqrt(trace_G) * math.sqrt(trace_Z)
+def _squared(E: np.ndarray) -> float:
+    """Return ‖E‖_F² of a Hermitian matrix of which the lower triangle is given and the upper one is zero."""
+    flat, diagonal = E.ravel(order="K"), E.diagonal()
+    return max(0.0, 2 * float(np.vdot(flat, flat).real) - float(np.vdot(diagonal, diagonal).real))

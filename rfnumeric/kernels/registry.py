@@ -15,7 +15,12 @@ ENVIRONMENT_VARIABLE = "RFNUMERIC_KERNELS"
 # Accelerated modules by the module that defines the array type; each is imported when such an array first arrives, so
 # that importing rfnumeric loads neither Numba nor CuPy.
 ACCELERATED: dict[str, tuple[str, ...]] = {
-    "numpy": ("rfnumeric.kernels._blas", "rfnumeric.kernels._numba"),
+    "numpy": (
+        "rfnumeric.kernels._blas",
+        "rfnumeric.kernels._numba",
+        "rfnumeric.kernels._blas_linalg",
+        "rfnumeric.kernels._numba_linalg",
+    ),
     "cupy": ("rfnumeric.kernels._cupy",),
 }
 

@@ -1,20 +1,28 @@
-"""Iterations that converge to a generalized inverse by matrix products alone."""
+"""Iterations that reach a generalized inverse by matrix products alone, as functions and as objects that step."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from rfnumeric.backend import array_namespace, eps, quiet, to_numpy
 from rfnumeric.kernels import matmul
-from rfnumeric.linalg._common import adjoint, check_finite, check_matrix, frobenius, norm_one, ratio
+from rfnumeric.linalg._common import adjoint, check_finite, check_matrix, frobenius, identity, norm_one, ratio
 from rfnumeric.linalg.penrose import RATIO_LIMIT, penrose_residuals
 from rfnumeric.typing import Array, Namespace
+
+CHECK_EVERY = 3
+"""Steps between two looks at the device: a loop that waits for it at each step would leave a GPU idle."""
+
+STATUSES = ("converged", "max_iterations", "stagnated", "diverged")
+"""From best to worst; the status of a stack is the worst of its members'."""
 
 
 @dataclass(frozen=True)
 class IterationResult:
-    """What an iteration found, and whether it is what was asked for.
+    """What an iteration found, whether it is what was asked for, and how quickly it came.
 
     Attributes
     ----------
@@ -23,50 +31,194 @@ class IterationResult:
     iterations : int
         Steps taken.
     residual : array, shape (...)
-        Largest of the four Penrose test ratios of `value`, dimensionless; rounding error alone gives order one.
+        Largest of the four Penrose test ratios of `value`, dimensionless; rounding error alone gives order one or less.
     status : str
-        ``"converged"`` (every member's test ratio is below 30), ``"stagnated"`` (it stopped moving,
-        elsewhere), ``"diverged"`` or ``"max_iterations"``; the worst of the members.
+        ``"converged"``: the test ratio is below 30, `value` is A⁺ to rounding. ``"stagnated"``: it stopped moving, but
+        elsewhere, for example at another generalized inverse; see `conditions`. ``"max_iterations"``: it still moves.
+        ``"diverged"``: it is no longer finite. Of a stack, the worst of its members'.
+    statuses : tuple of str
+        The status of each member, in C order of the leading axes.
+    conditions : set of int
+        Penrose conditions that every member of `value` satisfies.
     history : list of float
-        Largest relative change ‖XAX − X‖/‖X‖ over the members, one number a step.
+        Relative change a step would make, ‖XAX − X‖/‖X‖; the largest over the members that are still finite.
+    theory : float
+        Order of convergence p that theory gives (2: quadratic); for a linearly converging rule the factor by which the
+        error shrinks in a step, below 1.
+    measured : float
+        The same, measured from the history; NaN where the history is too short to tell.
     """
 
-    value: Array
+    value: Any
     iterations: int
     residual: Array
     status: str
+    statuses: tuple[str, ...]
+    conditions: set[int]
     history: list[float] = field(default_factory=list)
+    theory: float = math.nan
+    measured: float = math.nan
 
 
 def safe_start(xp: Namespace, A: Array) -> Array:
     """Return X₀ = αAᴴ with α = 1/(‖A‖₁‖A‖_∞) ≤ 1/σ₁², so that ‖I − AX₀‖ ≤ 1 and the range is right."""
     Ah = adjoint(xp, A)
     one, infinity = norm_one(xp, A), norm_one(xp, Ah)
-    # Two divisions, since the product of the norms may overflow where α Aᴴ does not.
-    scale = [xp.astype(xp.where(v > 0, v, xp.ones_like(v)), A.dtype)[..., None, None] for v in (one, infinity)]
-    return Ah / scale[0] / scale[1]
+    # Two divisions, since the product of the norms may overflow where αAᴴ does not.
+    for norm in (one, infinity):
+        Ah = Ah / xp.astype(xp.where(norm > 0, norm, xp.ones_like(norm)), A.dtype)[..., None, None]
+    return Ah
 
 
-def default_iterations(A: Array) -> int:
-    """Return the steps after which the singular value σ₁·eps has grown from ασ² to 1, twofold a step, and some to spare."""
-    return math.ceil(2 * -math.log2(eps(A)) + math.log2(max(A.shape[-2:]) + 1)) + 10
+def frobenius_start(xp: Namespace, A: Array) -> Array:
+    """Return X₀ = Aᴴ/‖A‖_F²; α is the larger of the two safe ones where A has few large singular values."""
+    norm = frobenius(xp, A)
+    norm = xp.astype(xp.where(norm > 0, norm, xp.ones_like(norm)), A.dtype)[..., None, None]
+    return adjoint(xp, A) / norm / norm
 
 
-def ben_israel_cohen(
-    A: Array, X0: Array | None = None, *, rtol: float | None = None, max_iterations: int | None = None
-) -> IterationResult:
-    """Iterate X ← X + (X − XAX) (Ben-Israel and Cohen; Newton–Schulz) over leading axes.
+def spectral_start(xp: Namespace, A: Array) -> Array:
+    """Return X₀ = 2Aᴴ/(σ₁² + σ_r²), the best multiple of Aᴴ; needs the singular values."""
+    S = xp.linalg.svdvals(A)
+    floor = max(A.shape[-2:]) * eps(A) * S[..., :1]
+    smallest = xp.min(xp.where(S > floor, S, S[..., :1] + xp.zeros_like(S)), axis=-1)
+    total = S[..., 0] * S[..., 0] + smallest * smallest
+    total = xp.where(total > 0, total, xp.ones_like(total))
+    return adjoint(xp, A) * xp.astype(2 / total, A.dtype)[..., None, None]
+
+
+STARTS: dict[str, Callable[[Namespace, Array], Array]] = {
+    "norms": safe_start,
+    "frobenius": frobenius_start,
+    "spectral": spectral_start,
+}
+"""X₀ choices by name."""
+
+
+class Hyperpower:
+    """Hyperpower iteration of order p, step by step: X ← X(I + R + … + R^(p−1)), R = I − AX.
+
+    Order 2 is the iteration of Ben-Israel and Cohen, X ← X(2I − AX) = X + (X − XAX) (v1/v2 §3), also called Newton–Schulz.
 
     Parameters
     ----------
     A : array, shape (..., m, n)
-    X0 : array, shape (..., n, m), optional
-        Start. Default: αAᴴ with α = 1/(‖A‖₁‖A‖_∞). Iterates keep the range and the null space of the start, so
-        from another start the limit is a {2}-inverse of A and in general not A⁺.
-    rtol : float, optional
-        Stop when ‖XAX − X‖ ≤ rtol·‖X‖. Default: max(m, n)·eps.
-    max_iterations : int, optional
-        Default: enough for a condition number of 1/eps.
+    X0 : array, shape (..., n, m), or str
+        The start, or the name of one in `STARTS`: ``"norms"`` (default, αAᴴ with α = 1/(‖A‖₁‖A‖_∞)), ``"frobenius"``
+        (α = 1/‖A‖_F²), ``"spectral"`` (α = 2/(σ₁² + σ_r²)).
+    order : int
+        p ≥ 2; a step costs p products.
+
+    Raises
+    ------
+    ValueError
+        If A or X0 is not finite, the shapes do not fit, or the order is below 2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> iteration = Hyperpower(np.asarray([[4.0]]), np.asarray([[0.2]]), order=3)
+    >>> for _ in range(3):
+    ...     change = iteration.step()
+    >>> print(iteration.X)
+    [[0.25]]
+    """
+
+    def __init__(self, A: Array, X0: Array | str = "norms", order: int = 2) -> None:
+        self.xp = xp = array_namespace(A, None if isinstance(X0, str) else X0)
+        check_matrix(xp, A)
+        check_finite(xp, A)
+        if order < 2:
+            raise ValueError(f"order must be at least 2; got {order}. Order 2 is Newton–Schulz.")
+        if isinstance(X0, str):
+            if X0 not in STARTS:
+                raise ValueError(f"X0 must be an array or one of {', '.join(STARTS)}; got {X0!r}.")
+            with quiet():
+                X = STARTS[X0](xp, A)
+        else:
+            X = X0
+        if tuple(X.shape[-2:]) != (A.shape[-1], A.shape[-2]):
+            raise ValueError(
+                f"X0 must have shape (..., {A.shape[-1]}, {A.shape[-2]}) to be an inverse of A {tuple(A.shape)}; got "
+                f"{tuple(X.shape)}. Did you pass its transpose?"
+            )
+        check_finite(xp, X, "X0")
+        self.A, self.X, self.order = A, X, order
+        self.iterations = 0
+
+    def step(self) -> Array:
+        """Take one step; return ‖XAX − X‖/‖X‖ of the old X, the relative change of a step of order 2, shape (...)."""
+        xp, A, X = self.xp, self.A, self.X
+        with quiet():
+            # Horner's scheme on the smaller product: XR = X − X(AX) = X − (XA)X.
+            wide = A.shape[-2] <= A.shape[-1]
+            P = matmul(A, X) if wide else matmul(X, A)
+            change = X - (matmul(X, P) if wide else matmul(P, X))
+            relative = ratio(xp, frobenius(xp, change), frobenius(xp, X))
+            term, total = change, X + change
+            for _ in range(self.order - 2):
+                term = term - (matmul(term, P) if wide else matmul(P, term))
+                total = total + term
+        self.X = total
+        self.iterations += 1
+        return relative
+
+    def run(self, *, rtol: float | None = None, max_iterations: int | None = None) -> IterationResult:
+        """Step until every member has converged, stopped elsewhere or diverged.
+
+        Parameters
+        ----------
+        rtol : float, optional
+            Look at the Penrose conditions once ‖XAX − X‖ ≤ rtol·‖X‖. Default: max(m, n)·eps.
+        max_iterations : int, optional
+            Default: enough for a condition number of 1/eps.
+
+        Returns
+        -------
+        IterationResult
+        """
+        xp, A = self.xp, self.A
+        tolerance = max(1, *A.shape[-2:]) * eps(A) if rtol is None else rtol
+        limit = default_iterations(A) if max_iterations is None else max_iterations
+        history: list[float] = []
+        last: Array = None
+        while len(history) < limit:
+            steps = [self.step() for _ in range(min(CHECK_EVERY, limit - len(history)))]
+            changes = to_numpy(xp.stack(steps)).reshape(len(steps), -1)
+            history += [_largest_finite(row) for row in changes]
+            last = changes[-1]
+            finite = last < math.inf
+            if not (last[finite] > tolerance).any():
+                residuals = penrose_residuals(A, self.X)
+                ratios = to_numpy(residuals.ratios).reshape(4, -1)[:, finite]
+                # Small singular values show last, in A − AXA; the other inverses satisfy 1 and 2 and never the rest.
+                worst, first_two = ratios.max(axis=0, initial=0.0), ratios[:2].max(axis=0, initial=0.0)
+                settled = (worst <= 1) | ((first_two <= 1) & (worst > RATIO_LIMIT))
+                if settled.all():
+                    break
+        moving = None if last is None else last > tolerance
+        return summarize(A, self.X, history, float(self.order), measured_order(history, tolerance), moving)
+
+
+def hyperpower(
+    A: Array,
+    X0: Array | str = "norms",
+    *,
+    order: int = 3,
+    rtol: float | None = None,
+    max_iterations: int | None = None,
+) -> IterationResult:
+    """Run the hyperpower iteration of order p: X ← X(I + R + … + R^(p−1)), R = I − AX; see `Hyperpower`.
+
+    Parameters
+    ----------
+    A : array, shape (..., m, n)
+    X0 : array, shape (..., n, m), or str
+        See `Hyperpower`.
+    order : int
+        p ≥ 2.
+    rtol, max_iterations
+        See `Hyperpower.run`.
 
     Returns
     -------
@@ -79,13 +231,53 @@ def ben_israel_cohen(
 
     Notes
     -----
-    Quadratic convergence from X₀ = αAᴴ with 0 < α < 2/σ₁²; about 2 log₂ κ(A) steps of two products each (MATH: the
-    iteration is v1/v2's reference [Ben-Israel 1966]).
+    ‖R‖ becomes ‖R‖^p in a step of p products, so that order 3 is the cheapest per digit (3^(1/3) > 2^(1/2) = 4^(1/4)).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> result = hyperpower(np.asarray([[2.0, 0.0], [0.0, 4.0]]), order=4)
+    >>> result.status, result.theory
+    ('converged', 4.0)
+    """
+    return Hyperpower(A, X0, order).run(rtol=rtol, max_iterations=max_iterations)
+
+
+def ben_israel_cohen(
+    A: Array, X0: Array | str | None = None, *, rtol: float | None = None, max_iterations: int | None = None
+) -> IterationResult:
+    """Iterate X ← X + (X − XAX) (Ben-Israel and Cohen; Newton–Schulz) over leading axes.
+
+    Parameters
+    ----------
+    A : array, shape (..., m, n)
+    X0 : array, shape (..., n, m), or str, optional
+        Start. Default: αAᴴ with α = 1/(‖A‖₁‖A‖_∞). Iterates keep the range and the null space of the start, so
+        from another start the limit is a {2}-inverse of A and in general not A⁺: the result then says ``"stagnated"``
+        and which conditions hold.
+    rtol, max_iterations
+        See `Hyperpower.run`.
+
+    Returns
+    -------
+    IterationResult
+
+    Raises
+    ------
+    ValueError
+        If A or X0 is not finite or the shapes do not fit.
+
+    Notes
+    -----
+    Quadratic convergence from X₀ = αAᴴ with 0 < α < 2/σ₁²; about 2 log₂ κ(A) steps of two products each. A rank-deficient
+    A is outside its domain: rounding errors in the null space double with each step [2]_.
 
     References
     ----------
     .. [1] A. Ben-Israel, D. Cohen, "On iterative computation of generalized inverses and associated projections",
        SIAM J. Numer. Anal. 3 (1966) 410-419, :doi:`10.1137/0703035`.
+    .. [2] T. Söderström, G. W. Stewart, "On the numerical properties of an iterative method for computing the
+       Moore-Penrose generalized inverse", SIAM J. Numer. Anal. 11 (1974) 61-74, :doi:`10.1137/0711008`.
 
     Examples
     --------
@@ -96,39 +288,120 @@ def ben_israel_cohen(
     >>> print(result.value)
     [[0.5  0.  ]
      [0.   0.25]]
+
+    A start whose range is not that of Aᴴ:
+
+    >>> result = ben_israel_cohen(np.asarray([[1.0, 1.0]]), np.asarray([[0.5], [0.0]]))
+    >>> result.status, sorted(result.conditions)
+    ('stagnated', [1, 2, 3])
     """
-    xp = array_namespace(A, X0)
-    check_matrix(xp, A)
-    check_finite(xp, A)
-    X = safe_start(xp, A) if X0 is None else X0
-    if tuple(X.shape[-2:]) != (A.shape[-1], A.shape[-2]):
-        raise ValueError(f"X0 must have shape (..., {A.shape[-1]}, {A.shape[-2]}); got {tuple(X.shape)}.")
-    check_finite(xp, X, "X0")
-    tolerance = max(A.shape[-2:]) * eps(A) if rtol is None else rtol
-    limit = default_iterations(A) if max_iterations is None else max_iterations
-    wide = A.shape[-2] <= A.shape[-1]
-    norm_A = frobenius(xp, A)
-    history: list[float] = []
-    status = "max_iterations"
-    with quiet():
-        while len(history) < limit:
-            # The smaller of the two products: XAX is X(AX) or (XA)X.
-            P = matmul(A, X) if wide else matmul(X, A)
-            change = X - (matmul(X, P) if wide else matmul(P, X))
-            relative = ratio(xp, frobenius(xp, change), frobenius(xp, X))
-            history.append(float(to_numpy(xp.max(relative)) if math.prod(relative.shape) else 0.0))
-            if not math.isfinite(history[-1]):
-                status = "diverged"
-                break
-            X = X + change
-            if history[-1] <= tolerance:
-                # Singular values whose component is still tiny do not show in the change; they do in A − AXA.
-                missing = matmul(P, A) - A if wide else matmul(A, P) - A
-                if bool(to_numpy(xp.all(frobenius(xp, missing) <= math.sqrt(tolerance) * norm_A))):
-                    break
-        residual = penrose_residuals(A, X).test_ratio
-    if bool(to_numpy(xp.all(residual <= RATIO_LIMIT))):
-        status = "converged"
-    elif status != "diverged" and history and history[-1] <= tolerance:
-        status = "stagnated"
-    return IterationResult(X, len(history), residual, status, history)
+    return Hyperpower(A, "norms" if X0 is None else X0, 2).run(rtol=rtol, max_iterations=max_iterations)
+
+
+class GramNewton:
+    """A⁺ of a matrix that changes slowly: Newton's iteration Z ← Z(2I − GZ) for Z = G⁻¹, G = AAᴴ or AᴴA, and A⁺ = AᴴZ.
+
+    Warm-starting Ben-Israel–Cohen itself from yesterday's A⁺ ends at a {1, 2, 3}-inverse for a wide A, since the iterates
+    keep the range of the start. The smaller Gram matrix is invertible and its inverse has no such freedom, and
+    the multiplication by today's Aᴴ supplies today's range, so that this warm start is exact.
+
+    Parameters
+    ----------
+    A : array, shape (..., m, n)
+        Of full rank; κ(A)² must stay well below 1/eps.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> A = np.asarray([[3.0, 4.0]])
+    >>> inverse = GramNewton(A)
+    >>> result = inverse.update(A + 0.01)
+    >>> result.status, result.iterations <= 6
+    ('converged', True)
+    """
+
+    def __init__(self, A: Array) -> None:
+        self.xp = array_namespace(A)
+        self.Z: Array = None
+        self.result = self.update(A)
+
+    def update(self, A: Array, *, max_iterations: int | None = None) -> IterationResult:
+        """Move to a new A from the inverse of the last one.
+
+        Parameters
+        ----------
+        A : array
+            Of the shape of the last one.
+        max_iterations : int, optional
+            Default: enough for a condition number of 1/sqrt(eps) from a cold start.
+
+        Returns
+        -------
+        IterationResult
+            `value` is A⁺. A step too large for the warm start (‖I − GZ‖ ≥ 1) restarts from αG by itself.
+        """
+        xp = self.xp
+        check_finite(xp, A)
+        Ah = adjoint(xp, A)
+        with quiet():
+            wide = A.shape[-2] <= A.shape[-1]
+            G = matmul(A, Ah) if wide else matmul(Ah, A)
+            cold = safe_start(xp, G)
+            Z = cold
+            if self.Z is not None:
+                R = identity(xp, G.shape[-1], A) - matmul(G, self.Z)
+                Z = xp.where((frobenius(xp, R) < 1)[..., None, None], self.Z, cold)
+            inner = Hyperpower(G, Z, 2)
+            found = inner.run(max_iterations=max_iterations)
+            self.Z = xp.where(xp.isfinite(inner.X), inner.X, cold)
+            value = matmul(Ah, inner.X) if wide else matmul(inner.X, Ah)
+        self.result = summarize(A, value, found.history, 2.0, found.measured, None)
+        return self.result
+
+
+def default_iterations(A: Array) -> int:
+    """Return the steps in which the component of σ = σ₁·eps, ασ² at first and doubled by each, becomes 1, and ten more."""
+    return math.ceil(2 * -math.log2(eps(A)) + math.log2(max(A.shape[-2:]) + 1)) + 10
+
+
+def _largest_finite(row: Any) -> float:
+    finite = row[row < math.inf]
+    return float(finite.max()) if finite.size else math.nan if row.size else 0.0
+
+
+def measured_order(history: list[float], floor: float) -> float:
+    """Estimate the order p from the last changes e that are small but above rounding: log e' ≈ p·log e + constant."""
+    usable = [e for e in history if 100 * floor < e < 0.5]
+    if len(usable) < 3:
+        return math.nan
+    e0, e1, e2 = (math.log(e) for e in usable[-3:])
+    return (e2 - e1) / (e1 - e0) if e1 != e0 else math.nan
+
+
+def measured_factor(history: list[float], floor: float) -> float:
+    """Estimate the factor by which a linearly converging error shrinks in a step, from the last such steps."""
+    usable = [e for e in history if 100 * floor < e < 0.1]
+    if len(usable) < 6:
+        return math.nan
+    tail = usable[len(usable) // 2 :]
+    return (tail[-1] / tail[0]) ** (1 / (len(tail) - 1))
+
+
+def summarize(A: Array, X: Array, history: list[float], theory: float, measured: float, moving: Any) -> IterationResult:
+    """Judge X by the Penrose conditions; `moving` tells which members were still changing, in C order."""
+    residuals = penrose_residuals(A, X)
+    ratios = to_numpy(residuals.ratios).reshape(4, -1)
+    statuses = []
+    for k in range(ratios.shape[1]):
+        worst = ratios[:, k].max()
+        if worst <= RATIO_LIMIT:
+            statuses.append("converged")
+        elif not math.isfinite(worst):
+            statuses.append("diverged")
+        else:
+            statuses.append("max_iterations" if moving is not None and moving[k] else "stagnated")
+    status = max(statuses, key=STATUSES.index, default="converged")
+    conditions = {c for c in range(1, 5) if (ratios[c - 1] <= RATIO_LIMIT).all()}
+    return IterationResult(
+        X, len(history), residuals.test_ratio, status, tuple(statuses), conditions, history, theory, measured
+    )

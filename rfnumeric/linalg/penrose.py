@@ -108,9 +108,11 @@ def penrose_residuals(A: Array, X: Array) -> PenroseResiduals:
         xa, norm_XA = _skew(xp, X, A, P if m > n else None)
         unit = max(m, n) * eps(A) * norm_A * norm_X
         norms = (axa, xax, ax, xa)
-        relative = [ratio(xp, r, scale) for r, scale in zip(norms, (norm_A, norm_X, norm_AX, norm_XA), strict=True)]
+        scales = (norm_A, norm_X, norm_AX, norm_XA)
+        one, two, three, four = (ratio(xp, r, scale) for r, scale in zip(norms, scales, strict=True))
         units = (unit * norm_A, unit * norm_X, unit, unit)
-        return PenroseResiduals(*relative, xp.stack([ratio(xp, r, u) for r, u in zip(norms, units, strict=True)]))
+        ratios = xp.stack([ratio(xp, r, u) for r, u in zip(norms, units, strict=True)])
+        return PenroseResiduals(one, two, three, four, ratios)
 
 
 def _balance(xp: Namespace, A: Array, X: Array) -> tuple[Array, Array]:

@@ -1,0 +1,219 @@
+"""CPU kernels of `rfnumeric.linalg` that are loops over many small matrices, compiled by Numba as in `_numba`.
+
+Inner loops run along contiguous rows, so that they vectorize without reordering a sum.
+"""
+
+# mypy: allow-untyped-defs
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from rfnumeric.kernels._blas import matmul
+from rfnumeric.kernels._numba import _both, _compile
+from rfnumeric.kernels.registry import implements
+
+
+def _four(template: str) -> tuple[str, ...]:
+    """Instantiate a signature: ``T`` the dtype, ``R`` its real dtype, ``D`` the double precision of its kind."""
+    kinds = (
+        ("float32", "float32", "float64"),
+        ("float64", "float64", "float64"),
+        ("complex64", "float32", "complex128"),
+        ("complex128", "float64", "complex128"),
+    )
+    return tuple(template.replace("T", t).replace("R", r).replace("D", d) for t, r, d in kinds)
+
+
+@_compile(
+    *_four("void(T[:,:,::1], T[:,:,::1], D[:,::1], D[:,::1], D[:,::1], D[:,::1], D[::1], float64[::1], float64[::1])")
+)
+def _gram_pinv(A, X, P, Ph, L, E, x, defect, kappa):
+    K, m, n = A.shape
+    for s in range(K):
+        trace = 0.0
+        for i in range(m):
+            for l in range(n):
+                P[i, l] = A[s, i, l]
+                Ph[l, i] = np.conj(P[i, l])
+        L[:] = 0
+        for i in range(m):
+            for l in range(n):
+                a = P[i, l]
+                for j in range(i + 1):
+                    L[i, j] += a * Ph[l, j]
+            trace += L[i, i].real
+        definite = trace < math.inf
+        # Cholesky by rows, and P = L⁻¹A along with it.
+        for i in range(m):
+            for j in range(i):
+                f = L[i, j]
+                for k in range(j):
+                    f -= L[i, k] * np.conj(L[j, k])
+                f /= L[j, j]
+                L[i, j] = f
+                L[i, i] -= f * np.conj(f)
+                for l in range(n):
+                    P[i, l] -= f * P[j, l]
+            pivot = L[i, i].real
+            if not pivot > 0:
+                definite = False
+                break
+            pivot = math.sqrt(pivot)
+            L[i, i] = pivot
+            for l in range(n):
+                P[i, l] /= pivot
+        if not definite:
+            X[s] = math.nan
+            defect[s] = math.nan
+            kappa[s] = math.inf
+            continue
+        E[:] = 0
+        for i in range(m):
+            E[i, i] = 1
+            for l in range(n):
+                Ph[l, i] = np.conj(P[i, l])
+        for i in range(m):
+            for l in range(n):
+                a = P[i, l]
+                for j in range(m):
+                    E[i, j] -= a * Ph[l, j]
+        left = 0.0
+        for i in range(m):
+            for j in range(m):
+                left += E[i, j].real ** 2 + E[i, j].imag ** 2
+        for i in range(m):
+            E[i, i] += 1
+        squared = 0.0
+        # Row by row: x = p(I + E), then x ← xL⁻¹.
+        for l in range(n):
+            x[:] = 0
+            for i in range(m):
+                a = Ph[l, i]
+                for j in range(m):
+                    x[j] += a * E[i, j]
+            for j in range(m - 1, -1, -1):
+                x[j] /= L[j, j]
+                a = x[j]
+                for i in range(j):
+                    x[i] -= a * L[j, i]
+            for j in range(m):
+                X[s, l, j] = x[j]
+                squared += x[j].real ** 2 + x[j].imag ** 2
+        defect[s] = left
+        safe = 1e-250 < trace < 1e250 and squared < math.inf
+        kappa[s] = math.sqrt(trace) * math.sqrt(squared) if safe else math.inf
+
+
+def small_gram_pinv(A: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return what `reference_linalg.gram_pinv` does for a stack with m ≤ n, all of it in one compiled loop."""
+    lead, (m, n) = A.shape[:-2], A.shape[-2:]
+    double: Any = np.complex128 if np.iscomplexobj(A) else np.float64
+    flat = _members(A)
+    X = np.empty((len(flat), n, m), dtype=A.dtype)
+    defect, kappa = np.empty(len(flat)), np.empty(len(flat))
+    P, Ph, L, E, x = (np.empty(shape, dtype=double) for shape in ((m, n), (n, m), (m, m), (m, m), (m,)))
+    _gram_pinv(flat, X, P, Ph, L, E, x, defect, kappa)
+    return X.reshape(*lead, n, m), defect.reshape(lead), kappa.reshape(lead)
+
+
+def _members(A: np.ndarray) -> np.ndarray:
+    """View (..., m, n) as (members, m, n), copied where it is not contiguous or, as signatures tell, read-only."""
+    A = A if A.flags.carray else np.array(A, order="C")
+    return A.reshape(math.prod(A.shape[:-2]), *A.shape[-2:])
+
+
+# Members stand side by side in the last axis, so that every inner loop is a vector operation over them. Zeros fill the
+# last vector; more members than this in one go no longer fit the second-level cache.
+VECTOR, LANES = 16, 128
+
+
+@_compile(*_both("void(T[:,:,::1], T[:,:,::1], T[:,:,::1])"))
+def _product(A, B, C):
+    """C = AB for each lane, five terms of the sum in one pass over the lanes."""
+    rows, inner, lanes = A.shape
+    for i in range(rows):
+        for j in range(B.shape[1]):
+            c = C[i, j]
+            for s in range(lanes):
+                c[s] = 0
+            l = 0
+            while l + 5 <= inner:
+                x0, x1, x2, x3, x4 = A[i, l], A[i, l + 1], A[i, l + 2], A[i, l + 3], A[i, l + 4]
+                y0, y1, y2, y3, y4 = B[l, j], B[l + 1, j], B[l + 2, j], B[l + 3, j], B[l + 4, j]
+                for s in range(lanes):
+                    c[s] = c[s] + x0[s] * y0[s] + x1[s] * y1[s] + x2[s] * y2[s] + x3[s] * y3[s] + x4[s] * y4[s]
+                l += 5
+            while l < inner:
+                x0, y0 = A[i, l], B[l, j]
+                for s in range(lanes):
+                    c[s] += x0[s] * y0[s]
+                l += 1
+
+
+@_compile(*_both("void(T[:,:,::1], T[:,:,::1], T[:,:,::1], T[:,:,::1], T[:,:,::1], T, T, T, T, int64)"))
+def _coupled_steps(U, V, P, X, Y, own_U, own_V, rate_U, rate_V, steps):
+    rows, columns, lanes = U.shape
+    for _ in range(steps):
+        _product(U, V, P)
+        if rate_U != 0:
+            _product(P, U, X)
+        if rate_V != 0:
+            _product(V, P, Y)
+        for i in range(rows):
+            for j in range(columns):
+                if rate_U != 0:
+                    u, x = U[i, j], X[i, j]
+                    for s in range(lanes):
+                        u[s] += own_U * u[s] - rate_U * x[s]
+                if rate_V != 0:
+                    v, y = V[j, i], Y[j, i]
+                    for s in range(lanes):
+                        v[s] += own_V * v[s] - rate_V * y[s]
+
+
+@implements("coupled_steps", "numpy")
+def coupled_steps(
+    U: np.ndarray, V: np.ndarray, rate_U: float, rate_V: float, decay: float, as_printed: bool, steps: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """See `reference_linalg.coupled_steps`; stacks of small pairs here, BLAS for large matrices."""
+    rows, columns = U.shape[-2:]
+    members = math.prod(U.shape[:-2])
+    if not 0 < rows * columns <= 1024 or members < 4:
+        with np.errstate(all="ignore"):
+            return _coupled_by_blas(U, V, rate_U, rate_V, decay, as_printed, steps)
+    factor = 0.0 if as_printed else 1.0 - decay
+    real = U.dtype.type
+    scalars = tuple(real(x) for x in (rate_U * factor, rate_V * factor, rate_U, rate_V))
+    flat_U, flat_V = U.reshape(members, rows, columns), V.reshape(members, columns, rows)
+    new_U, new_V = np.empty_like(flat_U, order="C"), np.empty_like(flat_V, order="C")
+    for start in range(0, members, LANES):
+        group = slice(start, start + LANES)
+        u, v = _side_by_side(flat_U[group]), _side_by_side(flat_V[group])
+        P = np.empty((rows, rows, u.shape[-1]), dtype=U.dtype)
+        _coupled_steps(u, v, P, np.empty_like(u), np.empty_like(v), *scalars, steps)
+        count = len(new_U[group])
+        new_U[group], new_V[group] = np.moveaxis(u, -1, 0)[:count], np.moveaxis(v, -1, 0)[:count]
+    return new_U.reshape(U.shape), new_V.reshape(V.shape)
+
+
+def _side_by_side(X: np.ndarray) -> np.ndarray:
+    lanes = np.zeros((*X.shape[1:], -(-len(X) // VECTOR) * VECTOR), dtype=X.dtype)
+    lanes[..., : len(X)] = np.moveaxis(X, 0, -1)
+    return lanes
+
+
+def _coupled_by_blas(
+    U: np.ndarray, V: np.ndarray, rate_U: float, rate_V: float, decay: float, as_printed: bool, steps: int
+) -> tuple[np.ndarray, np.ndarray]:
+    factor = 0.0 if as_printed else 1.0 - decay
+    U, V = np.array(U), np.array(V)
+    for _ in range(steps):
+        P = matmul(U, V)
+        new_U = U + rate_U * (factor * U - matmul(P, U)) if rate_U else U
+        V = V + rate_V * (factor * V - matmul(V, P)) if rate_V else V
+        U = new_U
+    return U, V

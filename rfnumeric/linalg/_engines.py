@@ -1,0 +1,133 @@
+"""The direct engines of `pinv` and the fallback from one to the next, each over leading axes."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from rfnumeric.backend import device_of, eps, to_numpy
+from rfnumeric.kernels import gram_pinv, matmul
+from rfnumeric.kernels.reference_linalg import DEFECT
+from rfnumeric.linalg._common import adjoint, frobenius, real_dtype
+from rfnumeric.typing import Array, Namespace
+
+
+class Outcome(NamedTuple):
+    """What an engine found: X, which members it vouches for (shape (...)), their rank, and its iterations."""
+
+    X: Array
+    good: Array
+    rank: Array | None
+    iterations: int
+
+
+def cholesky(xp: Namespace, A: Array, rtol: float, atol: float | Array) -> Outcome:
+    """Invert through the Gram matrix; good where the defect is small and no singular value can be near the cutoff."""
+    X, defect, kappa = gram_pinv(A)
+    # σ_min ≥ 1/‖X‖_F and σ₁ ≤ ‖A‖_F: κ_F·rtol < 1 proves that every singular value is kept.
+    good = (defect <= DEFECT * max(A.shape[-2:]) * eps(A) * kappa) & (kappa * rtol < 1)
+    if not isinstance(atol, float | int) or atol > 0:
+        norm_X = xp.astype(frobenius(xp, X), kappa.dtype)
+        good = good & (norm_X * atol + kappa * rtol < 1)
+    return Outcome(X, good, None, 1)
+
+
+def qr(xp: Namespace, A: Array, rtol: float, atol: float | Array) -> Outcome:
+    """Invert through A = QR of the tall one of A and Aᵀ: A⁺ = R⁻¹Qᴴ."""
+    if A.shape[-2] < A.shape[-1]:
+        X, good, rank, iterations = qr(xp, xp.matrix_transpose(A), rtol, atol)
+        return Outcome(xp.matrix_transpose(X), good, rank, iterations)
+    scaled, exponent = scale(xp, A)
+    Q, R = xp.linalg.qr(scaled, mode="reduced")
+    singular = xp.any(xp.linalg.diagonal(R) == 0, axis=-1)
+    identity = xp.eye(R.shape[-1], dtype=A.dtype, device=device_of(A))
+    # LU leaves a triangular matrix as it is, so that this is back substitution, in a form that every library has.
+    X = xp.linalg.solve(xp.where(singular[..., None, None], identity, R), adjoint(xp, Q))
+    X = unscale(xp, X, exponent)
+    kappa = kappa_frobenius(xp, A, X)
+    good = ~singular & (kappa * rtol + frobenius(xp, X) * atol < 1)
+    return Outcome(X, good, None, 0)
+
+
+def svd(xp: Namespace, A: Array, rtol: float, atol: float | Array, hermitian: bool) -> Outcome:
+    """Invert the singular values above atol + rtol·σ₁."""
+    scaled, exponent = scale(xp, A)
+    if hermitian:
+        values, U = xp.linalg.eigh(scaled)
+        magnitude, V = xp.abs(values), U
+        largest = xp.max(magnitude, axis=-1, keepdims=True)
+    else:
+        U, values, Vh = xp.linalg.svd(scaled, full_matrices=False)
+        magnitude, V = values, adjoint(xp, Vh)
+        largest = values[..., :1]
+    floor = times_power_of_two(xp, atol + xp.zeros_like(exponent), -exponent)
+    keep = (magnitude > floor[..., None] + rtol * largest) & (magnitude > 0)
+    inverse = xp.where(keep, 1 / xp.where(keep, values, xp.ones_like(values)), xp.zeros_like(values))
+    X = matmul(V * xp.astype(inverse, A.dtype)[..., None, :], adjoint(xp, U))
+    rank = xp.sum(xp.astype(keep, xp.int64), axis=-1)
+    return Outcome(unscale(xp, X, exponent), rank == rank, rank, 0)
+
+
+def fall_back(
+    xp: Namespace, A: Array, first: Outcome, rtol: float, atol: float, hermitian: bool
+) -> tuple[Array, tuple[str, ...], Array]:
+    """Replace the members that Cholesky must not give by QR's or the SVD's; return X, each member's engine and rank."""
+    m, n = A.shape[-2:]
+    flat = xp.reshape(A, (-1, m, n))
+    count = flat.shape[0]
+    X = [xp.reshape(first.X, (-1, n, m))[i, ...] for i in range(count)]
+    methods, rank = ["cholesky"] * count, [min(m, n)] * count
+    left = [i for i, ok in enumerate(to_numpy(first.good).reshape(-1)) if not ok]
+    for name in ("cholesky", "qr", "svd"):
+        if not left:
+            break
+        members, exponent = scale(xp, xp.stack([flat[i, ...] for i in left]))
+        floor = times_power_of_two(xp, atol + xp.zeros_like(exponent), -exponent)
+        if name == "cholesky":
+            # Only a change of scale can help where it failed already.
+            if float(to_numpy(xp.max(xp.abs(exponent)))) < 300:
+                continue
+            found = cholesky(xp, members, rtol, floor)
+        elif name == "qr":
+            # In single precision Cholesky, done in double, reaches as far as QR does.
+            if A.dtype in (xp.float32, xp.complex64):
+                continue
+            found = qr(xp, members, rtol, floor)
+        else:
+            found = svd(xp, members, rtol, floor, hermitian)
+        value = unscale(xp, found.X, exponent)
+        good, ranks = to_numpy(found.good), None if found.rank is None else to_numpy(found.rank)
+        for j, i in enumerate(left):
+            if good[j]:
+                X[i], methods[i] = value[j, ...], name
+                rank[i] = min(m, n) if ranks is None else int(ranks[j])
+        left = [i for j, i in enumerate(left) if not good[j]]
+    shape = A.shape[:-2]
+    ranks_array = xp.reshape(xp.asarray(rank, dtype=xp.int64, device=device_of(A)), shape)
+    return xp.reshape(xp.stack(X), (*shape, n, m)), tuple(methods), ranks_array
+
+
+def scale(xp: Namespace, A: Array) -> tuple[Array, Array]:
+    """Return A·2^(−e), whose largest entry lies in [1, 2), and e; exact but for entries that underflow."""
+    largest = xp.max(xp.abs(A), axis=(-2, -1))
+    exponent = xp.floor(xp.log2(xp.where(largest > 0, largest, xp.ones_like(largest))))
+    return times_power_of_two(xp, A, -exponent[..., None, None]), exponent
+
+
+def unscale(xp: Namespace, X: Array, exponent: Array) -> Array:
+    """Return the inverse of A from that of A·2^(−e)."""
+    return times_power_of_two(xp, X, -exponent[..., None, None])
+
+
+def times_power_of_two(xp: Namespace, A: Array, exponent: Array) -> Array:
+    """Multiply by 2^exponent in two factors, so that a subnormal A can be scaled up."""
+    half = xp.floor(exponent / 2)
+    return A * xp.astype(2.0**half, A.dtype) * xp.astype(2.0 ** (exponent - half), A.dtype)
+
+
+def kappa_frobenius(xp: Namespace, A: Array, X: Array) -> Array:
+    """Return ‖A‖_F‖X‖_F without overflow of the squares, shape (...)."""
+    if not math.prod(A.shape[-2:]):
+        return xp.zeros(A.shape[:-2], dtype=real_dtype(xp, A), device=device_of(A))
+    (A, exponent), (X, other) = scale(xp, A), scale(xp, X)
+    return frobenius(xp, A) * frobenius(xp, X) * 2.0 ** (exponent + other)
