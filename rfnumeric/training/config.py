@@ -9,8 +9,8 @@ from rfnumeric.backend import BACKENDS, Streams, get_backend
 from rfnumeric.nn import Network, get_loss, init_network
 from rfnumeric.rules import Rule, get_rule
 
-PAPER_SIZES = (784, 400, 200, 100, 50, 10)
-"""The papers' MNIST network (v1 §5.1, v2 §5.1)."""
+PAPER_SIZES = {"mnist": (784, 400, 200, 100, 50, 10), "cifar-10": (3072, 1000, 500, 100, 10)}
+"""The papers' networks (v1 §5.1 and §5.2, v2 §5.1)."""
 
 INPUT_SCALES = {"symmetric": (2 / 255, -1.0), "unit": (1 / 255, 0.0)}
 """Name → (scale, offset) that map a pixel 0…255 to [-1, 1] or [0, 1]."""
@@ -55,7 +55,7 @@ class RunConfig:
     rule: str = "backprop"
     rule_options: dict[str, Any] = field(default_factory=dict)
     dataset: str = "mnist-5k"
-    sizes: tuple[int, ...] = PAPER_SIZES
+    sizes: tuple[int, ...] = PAPER_SIZES["mnist"]
     hidden: str = "leaky-relu"
     output: str = "leaky-relu"
     negative_slope: float = 0.01
@@ -80,8 +80,8 @@ class RunConfig:
         _require(self.batch_size >= 1, "batch_size", "at least 1", self.batch_size)
         _require(self.epochs >= 0, "epochs", "at least 0", self.epochs)
         _require(all(0 < v < float("inf") for v in _many(self.lr)), "lr", "positive and finite", self.lr)
-        _require(self.input_scale in INPUT_SCALES, "input_scale", f"one of {list(INPUT_SCALES)}", self.input_scale)
-        _require(self.backend in BACKENDS, "backend", f"one of {list(BACKENDS)}", self.backend)
+        _require(self.input_scale in INPUT_SCALES, "input_scale", f"one of {', '.join(INPUT_SCALES)}", self.input_scale)
+        _require(self.backend in BACKENDS, "backend", f"one of {', '.join(BACKENDS)}", self.backend)
         lr, seed = _many(self.lr), _many(self.seed)
         several = {len(v) for v, given in ((lr, self.lr), (seed, self.seed)) if isinstance(given, tuple)}
         _require(len(several) <= 1 and 0 not in several, "lr and seed", "of one length where both are several", several)

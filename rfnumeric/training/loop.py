@@ -140,7 +140,7 @@ def train(
     CheckpointError
         If the checkpoint is damaged or of a run with other settings.
     """
-    loop = _Loop(config, dataset, out, progress)
+    loop = Loop(config, dataset, out, progress)
     if resume and out is not None and (out / CHECKPOINT_FILE).exists():
         loop.restore(checkpoint.load(out / CHECKPOINT_FILE, config, loop.backend))
     with quiet():
@@ -148,10 +148,20 @@ def train(
     return Run(config, loop.members, loop.network, loop.feedback)
 
 
-class _Loop:
-    """State of a run between its steps."""
+class Loop:
+    """A run between its steps: what `train` drives to the end, and what a benchmark may drive epoch by epoch.
 
-    def __init__(self, config: RunConfig, dataset: Dataset, out: Path | None, progress: Progress | None) -> None:
+    Parameters
+    ----------
+    config : RunConfig
+    dataset : Dataset
+    out, progress
+        As for `train`.
+    """
+
+    def __init__(
+        self, config: RunConfig, dataset: Dataset, out: Path | None = None, progress: Progress | None = None
+    ) -> None:
         _check_fit(config, dataset)
         self.config, self.out, self.progress = config, out, progress
         self.rule: Rule = config.make_rule()
@@ -173,11 +183,12 @@ class _Loop:
         return self.backend.asarray([m.config.lr for m in self.members])
 
     def run(self) -> None:
+        """Train to the last epoch, or until interrupted or diverged."""
         try:
             if not self.members[0].records:
                 self._record(0, math.nan, math.nan, np.zeros(len(self.members)))
             while self.epoch < self.config.epochs and self._active():
-                self._train_epoch(self.epoch + 1)
+                self._record(self.epoch + 1, *self.train_epoch(self.epoch + 1))
                 self.epoch += 1
                 self._save()
             self._finish("completed")
@@ -192,8 +203,12 @@ class _Loop:
         for k in self._active():
             self.members[k].status = status
 
-    def _train_epoch(self, epoch: int) -> None:
+    def train_epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Train one epoch; return each member's mean loss (nats), accuracy (percent) and share of the seconds."""
         self.epoch_start = self.network.copy()
+        self.limit = EXPLODED * np.asarray(
+            [max(m.records[0].test_loss, 1.0) if m.records else 1.0 for m in self.members]
+        )
         started = time.perf_counter()
         losses: list[Array] = []
         counts: list[Array] = []
@@ -216,7 +231,7 @@ class _Loop:
         samples = self.data.train_count
         mean_loss = self._per_member(losses).sum(axis=0) / samples
         accuracy = 100 * self._per_member(counts).sum(axis=0) / samples
-        self._record(epoch, mean_loss, accuracy, np.full(len(self.members), seconds / len(self.members)))
+        return mean_loss, accuracy, np.full(len(self.members), seconds / len(self.members))
 
     def _step(self, step: int, x: Array, y: Array, losses: list[Array]) -> tuple[Trace, Array, Array]:
         """Take one training step; the order of the calls is the one that `rules.interface` states."""
@@ -237,11 +252,9 @@ class _Loop:
 
     def _check(self, losses: list[Array], start: int, first_step: int, trace: Trace, batch: int) -> None:
         """Find members whose loss has stopped being finite, or has exploded, since the last check; retire them."""
-        untrained = np.asarray([member.records[0].test_loss for member in self.members])
-        limit = EXPLODED * np.maximum(untrained, 1.0) * batch
-        if self.check_every == 1 and self.config.population is None and float(losses[-1]) <= limit[0]:
+        if self.check_every == 1 and self.config.population is None and float(losses[-1]) <= self.limit[0] * batch:
             return
-        sound = self._per_member(losses[start:]) <= limit  # false for NaN
+        sound = self._per_member(losses[start:]) <= self.limit * batch  # false for NaN
         for k in self._active():
             if not sound[:, k].all():
                 step = first_step + start + int(np.argmin(sound[:, k]))
@@ -304,7 +317,7 @@ class _Loop:
         self.feedback = {name: [harmless(v) for v in values] for name, values in self.feedback.items()}
 
     def _record(self, epoch: int, loss: Any, accuracy: Any, seconds: np.ndarray) -> None:
-        test_loss, test_accuracy = self._evaluate()
+        test_loss, test_accuracy = self.evaluate()
         loss, accuracy = (np.broadcast_to(v, len(self.members)) for v in (loss, accuracy))
         for k, member in enumerate(self.members):
             if member.status == "diverged" and member.records and member.records[-1].epoch < epoch - 1:
@@ -316,7 +329,7 @@ class _Loop:
                 values = (math.nan,) * 4
             member.records.append(EpochRecord(epoch, *map(float, values), float(seconds[k])))
 
-    def _evaluate(self) -> tuple[np.ndarray, np.ndarray]:
+    def evaluate(self) -> tuple[np.ndarray, np.ndarray]:
         """Return test loss (nats) and accuracy (percent) of each member."""
         losses, counts = [], []
         for x, y in self.data.test_batches():

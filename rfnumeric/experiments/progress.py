@@ -1,0 +1,46 @@
+"""A progress bar with the time left, on standard error."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from rfnumeric.training.loop import Progress as Callback
+
+
+@contextmanager
+def run_progress(label: str, epochs: int) -> Generator[Callback]:
+    """Show a bar for one run while the ``with`` block lasts.
+
+    Parameters
+    ----------
+    label : str
+    epochs : int
+        Epochs of the run.
+
+    Yields
+    ------
+    callable
+        To pass to `rfnumeric.training.train`.
+    """
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("epochs  test {task.fields[accuracy]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=epochs, accuracy="")
+
+        def advance(epoch: int, step: int, steps: int, accuracy: float) -> None:
+            shown = f"{accuracy:.2f} %" if math.isfinite(accuracy) else "–"
+            bar.update(task, completed=round(epoch - 1 + step / steps, 2), accuracy=shown)
+
+        yield advance

@@ -1,0 +1,71 @@
+"""What every command leaves behind: ``results.json``, the history, and tables on the terminal."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from rfnumeric.training import environment
+from rfnumeric.training.environment import command
+from rfnumeric.training.files import plain, write_json
+
+RESULTS_FILE = "results.json"
+
+
+def report(results: Sequence[dict[str, Any]], *, out: Path | None, as_json: bool) -> dict[str, Any]:
+    """Write ``results.json`` into `out`, and the same JSON to standard output if `as_json`.
+
+    Parameters
+    ----------
+    results : sequence of dict
+        One object a run.
+    out : Path or None
+    as_json : bool
+
+    Returns
+    -------
+    dict
+        With ``command``, ``environment`` and ``results``.
+    """
+    document = {"command": command(), "environment": environment(), "results": list(results)}
+    if out is not None:
+        write_json(out / RESULTS_FILE, document)
+    if as_json:
+        json.dump(plain(document), sys.stdout, indent=2)
+        sys.stdout.write("\n")
+    return document
+
+
+def runs_table(title: str, results: Sequence[dict[str, Any]]) -> Table:
+    """Return a table in the form of the papers' Table 1, one row a run."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("Algorithm")
+    for name in ("Accuracy (%)", "Best (%)", "Epochs to 90 %", "Seconds", "Learning rate"):
+        table.add_column(name, justify="right")
+    table.add_column("Status")
+    for result in results:
+        table.add_row(
+            result["rule"],
+            _number(result["accuracy"], ".2f"),
+            _number(result["best_accuracy"], ".2f"),
+            _number(result["epochs_to_90"], "d"),
+            _number(result["seconds"], ".1f"),
+            _number(result["lr"], "g"),
+            result["status"],
+        )
+    return table
+
+
+def _number(value: Any, form: str) -> str:
+    return "–" if value is None else format(value, form)
+
+
+def console(as_json: bool) -> Console:
+    """Return the console for tables and remarks: standard output, or standard error where JSON takes the former."""
+    return Console(stderr=as_json)

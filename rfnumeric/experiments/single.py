@@ -1,0 +1,43 @@
+"""One training run from the command line: progress, table, files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rfnumeric.datasets import Dataset
+from rfnumeric.experiments.progress import run_progress
+from rfnumeric.experiments.report import console, report, runs_table
+from rfnumeric.plotting import learning_curves
+from rfnumeric.training import Run, RunConfig, train
+
+
+def run(config: RunConfig, dataset: Dataset, *, out: Path | None, resume: bool, as_json: bool) -> Run:
+    """Train as `config` says, print a table, and write results, history, checkpoint and curves into `out`.
+
+    Parameters
+    ----------
+    config : RunConfig
+    dataset : Dataset
+    out : Path or None
+    resume : bool
+        Go on from the checkpoint in `out`.
+    as_json : bool
+        Print the results' JSON to standard output; the table then goes to standard error.
+
+    Returns
+    -------
+    Run
+    """
+    with run_progress(config.rule, config.epochs) as progress:
+        done = train(config, dataset, out=out, resume=resume, progress=progress)
+    report(done.results(), out=out, as_json=as_json)
+    screen = console(as_json)
+    screen.print(runs_table(f"{config.dataset}, {'-'.join(map(str, config.sizes))}", done.results()))
+    for member in done.members:
+        if member.diagnosis:
+            screen.print(f"{config.rule}: {member.diagnosis}", style="yellow", highlight=False)
+    if out is not None:
+        curves = [(f"seed {m.config.seed}, rate {m.config.lr:g}", m.records) for m in done.members]
+        title = f"{config.rule}: {config.hidden} hidden layers, {config.output} output"
+        learning_curves(out / "curves.png", [(title, curves)], title=config.dataset)
+    return done

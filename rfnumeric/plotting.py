@@ -1,0 +1,72 @@
+"""Figures, drawn with matplotlib straight to files; no window, no global state."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from rfnumeric.training.history import EpochRecord
+
+# Okabe and Ito's palette, which colour-blind readers can tell apart; the order is that of the rules.
+COLOURS = ("#000000", "#D55E00", "#0072B2", "#56B4E9", "#009E73", "#CC79A7", "#E69F00")
+
+
+def learning_curves(
+    path: Path, panels: Sequence[tuple[str, Sequence[tuple[str, Sequence[EpochRecord]]]]], *, title: str
+) -> None:
+    """Draw loss and accuracy against epochs, train solid and test dashed, as the papers' Figure 3 (v1) and 4 (v2).
+
+    Parameters
+    ----------
+    path : Path
+        Of the figure; its suffix chooses the format, e.g. ``.png``.
+    panels : sequence of (name, curves)
+        One row of the figure each; `curves` are (label, records) pairs.
+    title : str
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    figure = Figure(figsize=(9.5, 0.6 + 3.1 * len(panels)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(panels), 2, squeeze=False)
+    labels: list[str] = []
+    for (loss_axis, accuracy_axis), (name, curves) in zip(axes, panels, strict=True):
+        for label, records in curves:
+            if label not in labels:
+                labels.append(label)
+            colour = COLOURS[labels.index(label) % len(COLOURS)]
+            _curve(loss_axis, records, "loss", colour)
+            _curve(accuracy_axis, records, "accuracy", colour)
+        _limit_loss(loss_axis, [records for _, records in curves])
+        loss_axis.set_ylabel("loss (nats, cross-entropy)")
+        accuracy_axis.set_ylabel("accuracy (%)")
+        accuracy_axis.set_ylim(0, 101)
+        for axis in (loss_axis, accuracy_axis):
+            axis.set_title(name, fontsize=10)
+            axis.set_xlabel("epoch")
+            axis.grid(alpha=0.3)
+    handles = [Line2D([], [], color=COLOURS[i % len(COLOURS)], label=label) for i, label in enumerate(labels)]
+    handles += [Line2D([], [], color="grey", label="train"), Line2D([], [], color="grey", ls="--", label="test")]
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
+    figure.suptitle(title, fontsize=11)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=130)
+
+
+def _curve(axis, records: Sequence[EpochRecord], what: str, colour: str) -> None:  # type: ignore[no-untyped-def]
+    for part, style in (("train", "-"), ("test", "--")):
+        points = [(r.epoch, getattr(r, f"{part}_{what}")) for r in records]
+        points = [(epoch, value) for epoch, value in points if math.isfinite(value)]
+        axis.plot([p[0] for p in points], [p[1] for p in points], style, color=colour, lw=1.4)
+        if len(points) == 1:  # a run that diverged in its first epoch has one point, which a line does not show
+            axis.plot(*points[0], "x", color=colour)
+
+
+def _limit_loss(axis, histories: Sequence[Sequence[EpochRecord]]) -> None:  # type: ignore[no-untyped-def]
+    """Keep one exploding run from flattening all others: the axis ends at twice the largest untrained loss."""
+    first = [records[0].test_loss for records in histories if records and math.isfinite(records[0].test_loss)]
+    if first:
+        axis.set_ylim(0, 1.25 * max(first))

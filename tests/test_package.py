@@ -1,0 +1,43 @@
+"""The package as it is installed: what a wheel holds, what an import loads, what may import what."""
+
+from __future__ import annotations
+
+import configparser
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import rfnumeric
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_setup_cfg_lists_every_package():
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    listed = set(config["options"]["packages"].split()) - {"rfnumeric.data"}
+    found = {".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / "rfnumeric").rglob("__init__.py")}
+    assert listed == found
+
+
+def test_import_loads_no_compiler_and_no_gpu_library():
+    heavy = ("numba", "cupy", "torch", "matplotlib", "pooch")
+    code = f"import sys, rfnumeric, rfnumeric.cli; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_import_contract():
+    lint = pytest.importorskip("importlinter.cli", reason="import-linter is not installed")
+    if not (ROOT / "rfnumeric").samefile(Path(rfnumeric.__file__).parent):
+        pytest.skip("the contract is checked on a clone")
+    assert lint.lint_imports(config_filename=str(ROOT / "setup.cfg"), no_cache=True) == 0
+
+
+def test_readme_commands_are_single_lines():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL)
+    assert all(len(block.strip().splitlines()) == 1 for block in blocks[:2])
