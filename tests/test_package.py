@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import configparser
 import re
 import subprocess
@@ -41,3 +42,14 @@ def test_readme_commands_are_single_lines():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL)
     assert all(len(block.strip().splitlines()) == 1 for block in blocks[:2])
+
+
+def test_docs_list_the_kernels_that_no_gpu_has_run():
+    source = (ROOT / "rfnumeric" / "kernels" / "_cupy.py").read_text(encoding="utf-8")
+    (assignment,) = [
+        node
+        for node in ast.parse(source).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "NOT_YET_RUN_ON_A_GPU"
+    ]
+    section = (ROOT / "docs" / "kernels.md").read_text(encoding="utf-8").split("## Not yet run on a GPU")[1]
+    assert set(re.findall(r"`(\w+)`", section)) - {"gpu"} == set(ast.literal_eval(assignment.value))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -58,6 +58,7 @@ class Kernel:
         Kernel.instances[self.name] = self
 
     def __call__(self, array: Any, *args: Any, **kwargs: Any) -> Any:
+        """Run the implementation for arrays like `array`; arguments and result are the reference's."""
         key = (type(array), array.dtype)
         chosen = self._chosen.get(key)
         if chosen is None:
@@ -99,7 +100,7 @@ def forced_reference() -> bool:
 
 
 @contextmanager
-def use_reference() -> Iterator[None]:
+def use_reference() -> Generator[None]:
     """Run every kernel's reference inside the ``with`` block.
 
     Examples
