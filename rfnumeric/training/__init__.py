@@ -3,7 +3,8 @@
 from rfnumeric.training.config import INPUT_SCALES, PAPER_SIZES, RunConfig
 from rfnumeric.training.environment import environment
 from rfnumeric.training.history import EpochRecord, best_accuracy, epochs_to_90
-from rfnumeric.training.loop import Member, Run, history_lines, train
+from rfnumeric.training.loop import train
+from rfnumeric.training.run import Member, Run, history_lines
 
 __all__ = [
     "INPUT_SCALES",

@@ -15,7 +15,7 @@ from rfnumeric.backend import Backend, to_numpy
 from rfnumeric.errors import CheckpointError
 from rfnumeric.rules import Feedback
 from rfnumeric.training.config import RunConfig
-from rfnumeric.training.files import write_atomically
+from rfnumeric.training.files import plain, write_atomically
 from rfnumeric.typing import Array
 
 FORMAT = 1
@@ -55,7 +55,7 @@ def save(path: Path, config: RunConfig, state: State) -> None:
         "progress": state.progress,
         "feedback": {name: len(values) for name, values in state.feedback.items()},
     }
-    arrays[META] = np.frombuffer(json.dumps(meta).encode(), dtype=np.uint8)
+    arrays[META] = np.frombuffer(json.dumps(plain(meta)).encode(), dtype=np.uint8)
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     write_atomically(path, buffer.getvalue())

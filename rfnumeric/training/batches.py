@@ -1,0 +1,55 @@
+"""A data set on the device: uint8 until the last moment, gathered and scaled batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rfnumeric import kernels
+from rfnumeric.backend import Backend, Streams
+from rfnumeric.datasets import Dataset
+from rfnumeric.typing import Array
+
+EVALUATION_BATCH = 1000
+
+
+class DeviceData:
+    """A data set's images (uint8) and labels (int64) on a backend's device.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    backend : Backend
+    scale : (float, float)
+        Factor and offset that map a pixel 0…255 to the network's input.
+    """
+
+    def __init__(self, dataset: Dataset, backend: Backend, scale: tuple[float, float]) -> None:
+        self.backend, self.scale = backend, scale
+        self.train_images = backend.asarray(dataset.train_images, "uint8")
+        self.train_labels = backend.asarray(dataset.train_labels, "int64")
+        self.test_images = backend.asarray(dataset.test_images, "uint8")
+        self.test_labels = backend.asarray(dataset.test_labels, "int64")
+        self.train_count, self.test_count = len(dataset.train_labels), len(dataset.test_labels)
+
+    def steps(self, batch_size: int) -> int:
+        """Return the number of batches of an epoch."""
+        return -(-self.train_count // batch_size)
+
+    def batches(self, streams: Streams, batch_size: int) -> Iterator[tuple[Array, Array]]:
+        """Yield (x, labels) of shapes (..., batch, n_0) and (..., batch), in the stream's order."""
+        order = self.backend.asarray(streams.permutation(self.train_count), "int64")
+        xp = self.backend.xp
+        labels = xp.reshape(xp.take(self.train_labels, xp.reshape(order, (-1,)), axis=0), order.shape)
+        for start in range(0, self.train_count, batch_size):
+            part = (..., slice(start, min(start + batch_size, self.train_count)))
+            yield self._gather(self.train_images, order[part]), labels[part]
+
+    def test_batches(self) -> Iterator[tuple[Array, Array]]:
+        """Yield (x, labels) of the test set in its order."""
+        for start in range(0, self.test_count, EVALUATION_BATCH):
+            stop = min(start + EVALUATION_BATCH, self.test_count)
+            index = self.backend.xp.arange(start, stop, dtype=self.backend.xp.int64, device=self.backend.device)
+            yield self._gather(self.test_images, index), self.test_labels[start:stop]
+
+    def _gather(self, images: Array, index: Array) -> Array:
+        return kernels.gather_scale(images, index, *self.scale, self.backend.dtype)
