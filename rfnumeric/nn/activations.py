@@ -74,9 +74,9 @@ def reciprocal_diagonal(d: Array, damping: float = 0.0) -> Array:
     Raises
     ------
     ValueError
-        If `damping` is negative.
+        If `damping` is negative or NaN.
     """
-    if damping < 0:
+    if not damping >= 0:
         raise ValueError(f"damping must be at least 0; got {damping}.")
     xp = array_namespace(d)
     if damping > 0:
