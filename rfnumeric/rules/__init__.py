@@ -1,5 +1,6 @@
 """Learning rules, one a file, behind one interface (`rfnumeric.rules.interface`)."""
 
+from dataclasses import fields
 from typing import Any
 
 from rfnumeric.rules.backprop import Backprop
@@ -37,7 +38,8 @@ def get_rule(name: str, **options: Any) -> Rule:
     """
     if name not in RULES:
         raise ValueError(f"rule must be one of {', '.join(RULES)}; got {name!r}.")
-    known = RULES[name].__dataclass_fields__
+    # fields(), not __dataclass_fields__, which lists class variables such as `name` too.
+    known = [field.name for field in fields(RULES[name])]
     unknown = [option for option in options if option not in known]
     if unknown:
         raise ValueError(
