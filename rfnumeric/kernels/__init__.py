@@ -17,6 +17,7 @@ coupled_steps = Kernel(reference_linalg.coupled_steps)
 gather_scale = Kernel(reference.gather_scale)
 gram_inverse = Kernel(reference.gram_inverse)
 gram_pinv = Kernel(reference_linalg.gram_pinv)
+kronecker_apply = Kernel(reference_linalg.kronecker_apply)
 matmul = Kernel(reference.matmul)
 reciprocal_derivative = Kernel(reference.reciprocal_derivative)
 sgd_update = Kernel(reference.sgd_update)
@@ -35,6 +36,7 @@ __all__ = [
     "gather_scale",
     "gram_inverse",
     "gram_pinv",
+    "kronecker_apply",
     "matmul",
     "reciprocal_derivative",
     "sgd_update",

@@ -75,8 +75,8 @@ def _attempt(A: np.ndarray, work: str) -> tuple[np.ndarray, float, float]:
         M, info = _TRTRI[work](L, lower=1)
     if info != 0 or not _RANGE[work] < trace < 1 / _RANGE[work]:
         return np.full(A.shape[::-1], np.nan, dtype=A.dtype), math.nan, math.inf
-    # P = L⁻¹A, or its adjoint B L⁻ᴴ. Solving with L, though slower than multiplying by M = L⁻¹, has a small backward error,
-    # which matters where the precision has no digits to spare.
+    # P = L⁻¹A, or its adjoint B L⁻ᴴ. Solving with L, though slower than multiplying by M = L⁻¹, has a small backward
+    # error, which matters where the precision has no digits to spare.
     trans = adjoint if by_rows else 0
     solve, factor = (_TRSM, L) if work == name else (_TRMM, M)
     P = solve[work](1.0, factor, B, side=side, lower=1, trans_a=trans)

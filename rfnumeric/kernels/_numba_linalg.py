@@ -217,3 +217,41 @@ def _coupled_by_blas(
         V = V + rate_V * (factor * V - matmul(V, P)) if rate_V else V
         U = new_U
     return U, V
+
+
+@_compile(*_both("void(T[:,:,::1], T[:,:,::1], T[:,:,::1], T[:,:,::1], T[::1])"))
+def _kronecker_apply(A, Bt, X, Y, row):
+    members, m, n = A.shape
+    q, p = Bt.shape[1:]
+    for s in range(members):
+        for i in range(m):
+            # One row of AX, then of AXBᵀ: no temporary of matrix size.
+            row[:] = 0
+            for k in range(n):
+                a = A[s, i, k]
+                for j in range(q):
+                    row[j] += a * X[s, k, j]
+            for j in range(p):
+                Y[s, i, j] = 0
+            for k in range(q):
+                a = row[k]
+                for j in range(p):
+                    Y[s, i, j] += a * Bt[s, k, j]
+
+
+@implements("kronecker_apply", "numpy")
+def kronecker_apply(A: np.ndarray, B: np.ndarray, X: np.ndarray) -> np.ndarray:
+    """See `reference_linalg.kronecker_apply`; many small factors in one compiled loop, large ones through BLAS."""
+    (m, n), (p, q) = A.shape[-2:], B.shape[-2:]
+    lead = np.broadcast_shapes(A.shape[:-2], B.shape[:-2], X.shape[:-2])
+    members = math.prod(lead)
+    if members > 1 and 0 < m * q * (n + p) <= 20000:
+        Bt = np.swapaxes(B, -1, -2)
+        operands = (_members(np.broadcast_to(M, lead + M.shape[-2:])) for M in (A, Bt, X))
+        Y = np.empty((members, m, p), dtype=A.dtype)
+        _kronecker_apply(*operands, Y, np.empty(q, dtype=A.dtype))
+        return Y.reshape(*lead, m, p)
+    Bt = np.swapaxes(B, -1, -2)
+    if m * q * (n + p) <= n * p * (q + m):
+        return matmul(matmul(A, X), Bt)
+    return matmul(A, matmul(X, Bt))

@@ -21,9 +21,9 @@ def gram_pinv(A: Array) -> tuple[Array, Array, Array]:
     """Invert through the Cholesky factor of the smaller Gram matrix, finished by one Ben-Israel–Cohen step.
 
     For m ≤ n: AAᴴ = LLᴴ, P = L⁻¹A has orthonormal rows but for E = I − PPᴴ of size κ²·eps, and A⁺ = P⁺L⁻¹, where
-    P⁺ = Pᴴ(I + E) up to E², which is one Ben-Israel–Cohen step from Pᴴ. The step on the well-conditioned P also restores
-    condition 4, which a step X(2I − AX) on X = Aᴴ(AAᴴ)⁻¹ cannot. Single precision is computed in double, at least where
-    the defect in single would not do.
+    P⁺ = Pᴴ(I + E) up to E², which is one Ben-Israel–Cohen step from Pᴴ. The step on the well-conditioned P also
+    restores condition 4, which a step X(2I − AX) on X = Aᴴ(AAᴴ)⁻¹ cannot. Single precision is computed in double, at
+    least where the defect in single would not do.
 
     Parameters
     ----------
@@ -106,3 +106,25 @@ def coupled_steps(
         V = V + rate_V * (own * V - xp.matmul(V, P)) if rate_V else V
         U = new_U
     return U, V
+
+
+def kronecker_apply(A: Array, B: Array, X: Array) -> Array:
+    """Apply A ⊗ B to vectors held as matrices: A X Bᵀ, in the cheaper of the two orders.
+
+    Parameters
+    ----------
+    A : array, shape (..., m, n)
+    B : array, shape (..., p, q)
+    X : array, shape (..., n, q)
+        Its rows, one after the other, are the vector.
+
+    Returns
+    -------
+    array, shape (..., m, p)
+    """
+    xp = array_namespace(A, B, X)
+    (m, n), (p, q) = A.shape[-2:], B.shape[-2:]
+    Bt = xp.matrix_transpose(B)
+    if m * q * (n + p) <= n * p * (q + m):
+        return xp.matmul(xp.matmul(A, X), Bt)
+    return xp.matmul(A, xp.matmul(X, Bt))

@@ -1,21 +1,60 @@
 """Generalized inverses: what they are (`penrose`), how to get them (`pinv`, `iterations`), how learning finds them."""
 
+from rfnumeric.linalg.coupled import CoupledRule, coupled_rule, logistic_flow
 from rfnumeric.linalg.damped import condition_number, damped_pinv
 from rfnumeric.linalg.iterations import GramNewton, Hyperpower, IterationResult, ben_israel_cohen, hyperpower
+from rfnumeric.linalg.kronecker import KroneckerOperator, weight_reciprocal
+from rfnumeric.linalg.online import (
+    RecursiveLeastSquares,
+    autoencoder_fixed_point,
+    autoencoder_step,
+    hinton_mcclelland_step,
+    opium_light_step,
+    recirculation_step,
+    ridge_solution,
+)
+from rfnumeric.linalg.operator import PinvOperator
 from rfnumeric.linalg.penrose import PenroseResiduals, penrose_residuals, satisfied_conditions
 from rfnumeric.linalg.pinv import PinvInfo, pinv
+from rfnumeric.linalg.updates import (
+    PinvTracker,
+    RankOneUpdate,
+    append_column,
+    delete_column,
+    rank_k_update,
+    rank_one_update,
+)
 
 __all__ = [
+    "CoupledRule",
     "GramNewton",
     "Hyperpower",
     "IterationResult",
+    "KroneckerOperator",
     "PenroseResiduals",
     "PinvInfo",
+    "PinvOperator",
+    "PinvTracker",
+    "RankOneUpdate",
+    "RecursiveLeastSquares",
+    "append_column",
+    "autoencoder_fixed_point",
+    "autoencoder_step",
     "ben_israel_cohen",
     "condition_number",
+    "coupled_rule",
     "damped_pinv",
+    "delete_column",
+    "hinton_mcclelland_step",
     "hyperpower",
+    "logistic_flow",
+    "opium_light_step",
     "penrose_residuals",
     "pinv",
+    "rank_k_update",
+    "rank_one_update",
+    "recirculation_step",
+    "ridge_solution",
     "satisfied_conditions",
+    "weight_reciprocal",
 ]

@@ -98,7 +98,8 @@ STARTS: dict[str, Callable[[Namespace, Array], Array]] = {
 class Hyperpower:
     """Hyperpower iteration of order p, step by step: X ← X(I + R + … + R^(p−1)), R = I − AX.
 
-    Order 2 is the iteration of Ben-Israel and Cohen, X ← X(2I − AX) = X + (X − XAX) (v1/v2 §3), also called Newton–Schulz.
+    Order 2 is the iteration of Ben-Israel and Cohen, X ← X(2I − AX) = X + (X − XAX) (v1/v2 §3), also called
+    Newton–Schulz.
 
     Parameters
     ----------
@@ -269,8 +270,8 @@ def ben_israel_cohen(
 
     Notes
     -----
-    Quadratic convergence from X₀ = αAᴴ with 0 < α < 2/σ₁²; about 2 log₂ κ(A) steps of two products each. A rank-deficient
-    A is outside its domain: rounding errors in the null space double with each step [2]_.
+    Quadratic convergence from X₀ = αAᴴ with 0 < α < 2/σ₁²; about 2 log₂ κ(A) steps of two products each. A
+    rank-deficient A is outside its domain: rounding errors in the null space double with each step [2]_.
 
     References
     ----------
@@ -301,9 +302,9 @@ def ben_israel_cohen(
 class GramNewton:
     """A⁺ of a matrix that changes slowly: Newton's iteration Z ← Z(2I − GZ) for Z = G⁻¹, G = AAᴴ or AᴴA, and A⁺ = AᴴZ.
 
-    Warm-starting Ben-Israel–Cohen itself from yesterday's A⁺ ends at a {1, 2, 3}-inverse for a wide A, since the iterates
-    keep the range of the start. The smaller Gram matrix is invertible and its inverse has no such freedom, and
-    the multiplication by today's Aᴴ supplies today's range, so that this warm start is exact.
+    Warm-starting Ben-Israel–Cohen itself from yesterday's A⁺ ends at a {1, 2, 3}-inverse for a wide A, since the
+    iterates keep the range of the start. The smaller Gram matrix is invertible and its inverse has no such freedom,
+    and the multiplication by today's Aᴴ supplies today's range, so that this warm start is exact.
 
     Parameters
     ----------
@@ -360,7 +361,7 @@ class GramNewton:
 
 
 def default_iterations(A: Array) -> int:
-    """Return the steps in which the component of σ = σ₁·eps, ασ² at first and doubled by each, becomes 1, and ten more."""
+    """Return the steps in which the component of σ = σ₁·eps, doubled by each, grows from ασ² to 1, and ten more."""
     return math.ceil(2 * -math.log2(eps(A)) + math.log2(max(A.shape[-2:]) + 1)) + 10
 
 

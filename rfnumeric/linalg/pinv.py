@@ -24,8 +24,8 @@ class PinvInfo:
     Attributes
     ----------
     method : str
-        The engine that gave the result: ``"cholesky"``, ``"qr"``, ``"svd"``, …, or ``"mixed"`` for a stack whose members
-        needed different ones; see `methods`.
+        The engine that gave the result: ``"cholesky"``, ``"qr"``, ``"svd"``, …, or ``"mixed"`` for a stack whose
+        members needed different ones; see `methods`.
     methods : tuple of str
         The engine of each member, in C order of the leading axes.
     reason : str
@@ -33,7 +33,8 @@ class PinvInfo:
     rank : int64 array, shape (...)
         Singular values above the cutoff.
     condition : array, shape (...)
-        Estimate ‖A‖_F‖A⁺‖_F of the condition number, at least κ(A) of the singular values kept and at most rank times it.
+        Estimate ‖A‖_F‖A⁺‖_F of the condition number, at least κ(A) of the singular values kept and at most rank times
+        it.
     residuals : PenroseResiduals
         Measured on the result.
     iterations : int
@@ -96,9 +97,9 @@ def pinv(
             The cheapest engine that is safe for each member of a stack: Cholesky, and where its own check or the
             condition number forbid it, QR, then the SVD.
         ``"cholesky"``
-            Cholesky factor L of the smaller Gram matrix, finished by one Ben-Israel–Cohen step on the nearly orthonormal
-            L⁻¹A; accumulated in double precision. Full rank and κ(A) below about 10⁶ (float64) or 1/(max(m, n)·eps)
-            (float32).
+            Cholesky factor L of the smaller Gram matrix, finished by one Ben-Israel–Cohen step on the nearly
+            orthonormal L⁻¹A; accumulated in double precision. Full rank and κ(A) below about 10⁶ (float64) or
+            1/(max(m, n)·eps) (float32).
         ``"qr"``
             Householder QR without pivoting; full rank and κ(A) < 1/(max(m, n)·eps).
         ``"svd"``
@@ -191,8 +192,8 @@ def pinv(
             return (X, _info(xp, A, X, methods, reason, 1, rank)) if return_info else X
     if not return_info:
         raise ConvergenceError(
-            f"method {method!r} cannot invert this matrix: it is rank-deficient or too ill-conditioned, or its entries are "
-            "too large or small to square. Use method='auto', which falls back to the SVD, or return_info=True."
+            f"method {method!r} cannot invert this matrix: it is rank-deficient or too ill-conditioned, or its entries "
+            "are too large or small to square. Use method='auto', which falls back to the SVD, or return_info=True."
         )
     info = _info(
         xp, A, outcome.X, (method,) * math.prod(A.shape[:-2]), "it was asked for", outcome.iterations, outcome.rank

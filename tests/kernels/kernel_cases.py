@@ -267,6 +267,18 @@ def draw_gram_pinv(c: Case) -> list:
     return [c.place_matrices(A.astype(c.dtype))]
 
 
+def bound_kronecker_apply(e: float, A: Any, B: Any, X: Any) -> list:
+    # Two products of numbers up to 1: n terms, then q of them, and each rounding is passed on by the other factor.
+    n, q = A.shape[-1], B.shape[-1]
+    return [2 * (n + q + 2) * e * n * q]
+
+
+def draw_kronecker_apply(c: Case) -> list:
+    lead, m, n, p, q = c.lead(), c.size(), c.size(), c.size(), c.size()
+    shapes = ((*c.shared(lead), m, n), (*c.shared(lead), p, q), (*lead, n, q))
+    return [c.place(c.rng.uniform(-1, 1, shape).astype(c.dtype)) for shape in shapes]
+
+
 @dataclass
 class Twin:
     """How to draw a kernel's arguments, how far its results may be from the reference, and what it may overwrite."""
@@ -286,6 +298,7 @@ TWINS = {
     "gather_scale": Twin(draw_gather_scale, bound_gather_scale),
     "gram_inverse": Twin(draw_gram_inverse, bound_gram_inverse),
     "gram_pinv": Twin(draw_gram_pinv, bound_gram_pinv),
+    "kronecker_apply": Twin(draw_kronecker_apply, bound_kronecker_apply),
     "matmul": Twin(draw_matmul, bound_matmul),
     "reciprocal_derivative": Twin(draw_reciprocal_derivative, bound_reciprocal_derivative),
     "sgd_update": Twin(draw_sgd_update, bound_sgd_update, (0, 1)),

@@ -1,0 +1,258 @@
+"""Kronecker products that are applied, inverted and measured without being formed."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from rfnumeric.backend import array_namespace, device_of
+from rfnumeric.backend.linear_operator import scipy_linear_operator
+from rfnumeric.kernels import kronecker_apply, matmul
+from rfnumeric.linalg._common import adjoint, check_matrix, frobenius, is_complex, norm_one
+from rfnumeric.linalg.pinv import pinv
+from rfnumeric.typing import Array, DType
+
+
+class KroneckerOperator:
+    """The operator A ⊗ B, shape (mp, nq) for A (m, n) and B (p, q); leading axes are a stack of operators.
+
+    With vec stacking columns, (A ⊗ B) vec X = vec(B X Aᵀ). Applying it costs two products with the factors and memory
+    in proportion to the vectors.
+
+    Parameters
+    ----------
+    A : array, shape (..., m, n)
+    B : array, shape (..., p, q)
+        Of the library and dtype of A; leading axes broadcast.
+
+    Raises
+    ------
+    ValueError
+        If a factor has fewer than two axes.
+    TypeError
+        If the factors come from different libraries.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> A, B = np.asarray([[1.0, 2.0]]), np.asarray([[3.0], [4.0]])
+    >>> K = KroneckerOperator(A, B)
+    >>> K.shape
+    (2, 2)
+    >>> bool((K @ np.asarray([1.0, 1.0]) == np.kron(A, B) @ np.asarray([1.0, 1.0])).all())
+    True
+    """
+
+    def __init__(self, A: Array, B: Array) -> None:
+        self._xp = xp = array_namespace(A, B)
+        check_matrix(xp, A)
+        check_matrix(xp, B, "B")
+        self.A, self.B = A, B
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(mp, nq), without leading axes."""
+        return self.A.shape[-2] * self.B.shape[-2], self.A.shape[-1] * self.B.shape[-1]
+
+    @property
+    def dtype(self) -> DType:
+        """Dtype of the first factor."""
+        return self.A.dtype
+
+    def matvec(self, x: Array) -> Array:
+        """Return (A ⊗ B)x.
+
+        Parameters
+        ----------
+        x : array, shape (..., nq) or (nq, 1)
+
+        Returns
+        -------
+        array, shape (..., mp) or (mp, 1)
+
+        Raises
+        ------
+        ValueError
+            If x has another length.
+        """
+        return self._apply(self.A, self.B, x)
+
+    def rmatvec(self, y: Array) -> Array:
+        """Return (A ⊗ B)ᴴy, shape (..., nq) from (..., mp)."""
+        return self._apply(adjoint(self._xp, self.A), adjoint(self._xp, self.B), y)
+
+    def matmat(self, X: Array) -> Array:
+        """Return (A ⊗ B)X, shape (..., mp, k) from (..., nq, k)."""
+        return self._columns(self.A, self.B, X)
+
+    def rmatmat(self, Y: Array) -> Array:
+        """Return (A ⊗ B)ᴴY, shape (..., nq, k) from (..., mp, k)."""
+        return self._columns(adjoint(self._xp, self.A), adjoint(self._xp, self.B), Y)
+
+    def __matmul__(self, other: Any) -> Any:
+        """Return the product with a vector, a matrix, or another operator: (A ⊗ B)(C ⊗ D) = AC ⊗ BD.
+
+        Raises
+        ------
+        ValueError
+            If the shapes do not fit.
+        """
+        if isinstance(other, KroneckerOperator):
+            if self.A.shape[-1] != other.A.shape[-2] or self.B.shape[-1] != other.B.shape[-2]:
+                raise ValueError(
+                    f"factors must fit, {tuple(self.A.shape)} with {tuple(other.A.shape)} and {tuple(self.B.shape)} "
+                    f"with {tuple(other.B.shape)}; apply the operators one after the other instead."
+                )
+            return KroneckerOperator(matmul(self.A, other.A), matmul(self.B, other.B))
+        return self.matvec(other) if other.ndim == 1 else self.matmat(other)
+
+    @property
+    def T(self) -> KroneckerOperator:
+        """Transpose, Aᵀ ⊗ Bᵀ."""
+        return KroneckerOperator(self._xp.matrix_transpose(self.A), self._xp.matrix_transpose(self.B))
+
+    @property
+    def H(self) -> KroneckerOperator:
+        """Adjoint, Aᴴ ⊗ Bᴴ."""
+        return KroneckerOperator(adjoint(self._xp, self.A), adjoint(self._xp, self.B))
+
+    def adjoint(self) -> KroneckerOperator:
+        """Return the adjoint, under the name that SciPy's operators give it."""
+        return self.H
+
+    def pinv(self, **options: Any) -> KroneckerOperator:
+        """Return (A ⊗ B)⁺ = A⁺ ⊗ B⁺; `options` go to `rfnumeric.linalg.pinv`, whose cutoff holds for each factor."""
+        return KroneckerOperator(pinv(self.A, **options), pinv(self.B, **options))
+
+    def to_dense(self) -> Array:
+        """Form the product, shape (..., mp, nq)."""
+        A, B = self.A[..., :, None, :, None], self.B[..., None, :, None, :]
+        product = A * B
+        return self._xp.reshape(product, (*product.shape[:-4], *self.shape))
+
+    def trace(self) -> Array:
+        """Return the trace, tr A · tr B where the factors are square, shape (...).
+
+        Raises
+        ------
+        ValueError
+            If the operator is not square.
+        """
+        xp = self._xp
+        rows, columns = self.shape
+        if rows != columns:
+            raise ValueError(f"the trace needs a square operator; this one has shape {self.shape}.")
+        if self.A.shape[-1] == self.A.shape[-2]:
+            return xp.linalg.trace(self.A, dtype=self.A.dtype) * xp.linalg.trace(self.B, dtype=self.B.dtype)
+        # Entry (r, r) is A[r // p, r // q] · B[r % p, r % q].
+        r = xp.arange(rows, dtype=xp.int64, device=device_of(self.A))
+        total = None
+        for X, i, j in (
+            (self.A, r // self.B.shape[-2], r // self.B.shape[-1]),
+            (self.B, r % self.B.shape[-2], r % self.B.shape[-1]),
+        ):
+            entries = xp.take(xp.reshape(X, (*X.shape[:-2], -1)), i * X.shape[-1] + j, axis=-1)
+            total = entries if total is None else total * entries
+        return xp.sum(total, axis=-1, dtype=self.A.dtype)
+
+    def norm(self, ord: str | float = "fro") -> Array:
+        """Return a norm, the product of the factors' norms, shape (...).
+
+        Parameters
+        ----------
+        ord : {"fro", "nuc", 2, 1, inf}
+
+        Raises
+        ------
+        ValueError
+            For another `ord`: only these are multiplicative.
+        """
+        return self._norm(self.A, ord) * self._norm(self.B, ord)
+
+    def _norm(self, X: Array, ord: str | float) -> Array:
+        xp = self._xp
+        if ord == "fro":
+            return frobenius(xp, X)
+        if ord in (1, math.inf):
+            return norm_one(xp, X if ord == 1 else xp.matrix_transpose(X))
+        if ord in (2, "nuc"):
+            S = xp.linalg.svdvals(X)
+            return xp.sum(S, axis=-1, dtype=S.dtype) if ord == "nuc" else xp.max(S, axis=-1)
+        raise ValueError(f"ord must be 'fro', 'nuc', 2, 1 or inf; got {ord!r}.")
+
+    def as_linear_operator(self) -> Any:
+        """Return a `scipy.sparse.linalg.LinearOperator` that applies this operator to NumPy vectors.
+
+        Raises
+        ------
+        ValueError
+            If the operator has leading axes.
+        """
+        if self.A.ndim > 2 or self.B.ndim > 2:
+            raise ValueError("SciPy's operators have no leading axes; convert the members of a stack one by one.")
+        return scipy_linear_operator(self)
+
+    def _apply(self, A: Array, B: Array, x: Array) -> Array:
+        xp = self._xp
+        n, q = A.shape[-1], B.shape[-1]
+        column = x.ndim == 2 and tuple(x.shape) == (n * q, 1)
+        if column:
+            x = x[:, 0]
+        if x.shape[-1] != n * q:
+            raise ValueError(
+                f"x must have {n * q} entries for an operator with factors {tuple(A.shape)} and {tuple(B.shape)}; got "
+                f"shape {tuple(x.shape)}."
+            )
+        # Rows of Xᵀ are the columns of X, which vec puts one after the other: vec(BXAᵀ) reshapes A Xᵀ Bᵀ.
+        Y = kronecker_apply(A, B, xp.reshape(x, (*x.shape[:-1], n, q)))
+        y = xp.reshape(Y, (*Y.shape[:-2], A.shape[-2] * B.shape[-2]))
+        return y[:, None] if column else y
+
+    def _columns(self, A: Array, B: Array, X: Array) -> Array:
+        xp = self._xp
+        if X.ndim < 2:
+            raise ValueError(f"X must have shape (..., {A.shape[-1] * B.shape[-1]}, k); got {tuple(X.shape)}.")
+        # The columns become a leading axis in front of the stack's last one; factors broadcast over it.
+        A, B = A[..., None, :, :], B[..., None, :, :]
+        columns = xp.matrix_transpose(X)
+        n, q = A.shape[-1], B.shape[-1]
+        if columns.shape[-1] != n * q:
+            raise ValueError(f"X must have shape (..., {n * q}, k); got {tuple(X.shape)}.")
+        Y = kronecker_apply(A, B, xp.reshape(columns, (*columns.shape[:-1], n, q)))
+        return xp.matrix_transpose(xp.reshape(Y, (*Y.shape[:-2], A.shape[-2] * B.shape[-2])))
+
+
+def weight_reciprocal(h: Array, S: Array) -> KroneckerOperator:
+    """Return 𝓑_l = (h_{l−1}/‖h_{l−1}‖²) ⊗ S with S = D_l⁺B_l, the reciprocal of J_{W_l} = h_{l−1}ᵀ ⊗ (J_{h_l}D_l).
+
+    Implements v1/v2 §4.2, corrected: 𝓑_l is the exact pseudoinverse of J_{W_l} whenever S is that of J_{h_l}D_l.
+    ``(weight_reciprocal(h, S) @ e)`` is vec ΔW, columns stacked, so that ``reshape(…, (n_{l−1}, n_l))`` is ΔWᵀ.
+
+    Parameters
+    ----------
+    h : array, shape (..., n_{l−1})
+        The layer's input, one sample (leading axes are samples).
+    S : array, shape (..., n_l, n_L)
+
+    Returns
+    -------
+    KroneckerOperator
+        Of shape (n_{l−1}·n_l, n_L). A sample with h = 0 gives 0, as the pseudoinverse does.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> h, S = np.asarray([3.0, 4.0]), np.asarray([[2.0]])
+    >>> print(weight_reciprocal(h, S) @ np.asarray([1.0]))
+    [0.24 0.32]
+    """
+    xp = array_namespace(h, S)
+    squared = xp.sum(xp.abs(h) ** 2, axis=-1, keepdims=True)
+    zero = squared == 0
+    # The pseudoinverse of the row hᵀ is h̄/‖h‖².
+    column = xp.where(
+        zero,
+        xp.zeros_like(h),
+        (xp.conj(h) if is_complex(xp, h) else h) / xp.where(zero, xp.ones_like(squared), squared),
+    )
+    return KroneckerOperator(column[..., :, None], S)
