@@ -67,7 +67,7 @@ def compare(
     data_dir: DataDir = None,
     sizes: Sizes = None,
     epochs: Annotated[int, typer.Option(help="Passes over the training set.")] = 40,
-    batch_size: BatchSize = 40,
+    batch_size: BatchSize = 10,
     negative_slope: Slope = 0.01,
     init: Initializer = "he-normal",
     bias: Bias = False,

@@ -27,7 +27,22 @@ describes leaky-ReLU hidden layers (v1/v2 §5)."""
 CANDIDATES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
 """Learning rates that `tune` tries, one population of them for each rule and network."""
 
-LEARNING_RATES: dict[str, dict[str, float]] = {}
+LEARNING_RATES: dict[str, dict[str, float]] = {
+    "published": {
+        "backprop": 1e-3,
+        "feedback-alignment": 1e-2,
+        "rf-two-phase": 1.0,
+        "rf-parallel": 1.0,
+        "pseudo-backprop": 3e-3,
+    },
+    "described": {
+        "backprop": 3e-3,
+        "feedback-alignment": 1e-2,
+        "rf-two-phase": 3e-5,
+        "rf-parallel": 3e-5,
+        "pseudo-backprop": 3e-2,
+    },
+}
 """Network → rule → rate, as ``rfnumeric compare --tune`` found them with the defaults."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -98,5 +99,6 @@ def commit() -> str | None:
 
 
 def command() -> str:
-    """Return the command line of this process, with the program's name alone."""
-    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    """Return the command line of this process, with the program's name in place of its path."""
+    name = Path(sys.argv[0]).name
+    return shlex.join([*(["python", "-m", "rfnumeric"] if name == "__main__.py" else [name]), *sys.argv[1:]])
