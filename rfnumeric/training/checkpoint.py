@@ -11,15 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from rfnumeric.backend import Backend, to_numpy
+from rfnumeric.backend import Backend, dtype_name, to_numpy
 from rfnumeric.errors import CheckpointError
 from rfnumeric.rules import Feedback
 from rfnumeric.training.config import RunConfig
 from rfnumeric.training.files import plain, write_atomically
+from rfnumeric.training.history import EpochRecord
 from rfnumeric.typing import Array
 
 FORMAT = 1
 META = "meta.json"
+STATUSES = ("running", "completed", "diverged", "interrupted")
 
 
 @dataclass
@@ -61,8 +63,21 @@ def save(path: Path, config: RunConfig, state: State) -> None:
     write_atomically(path, buffer.getvalue())
 
 
-def load(path: Path, config: RunConfig, backend: Backend) -> State:
+def load(path: Path, config: RunConfig, backend: Backend, like: State) -> State:
     """Read a checkpoint of a run with the settings `config`; only `epochs` may differ.
+
+    Parameters
+    ----------
+    path : Path
+    config : RunConfig
+    backend : Backend
+        Where the arrays are placed.
+    like : State
+        Of the same run before its first step: what is read must have its arrays' shapes and dtypes.
+
+    Returns
+    -------
+    State
 
     Raises
     ------
@@ -70,7 +85,8 @@ def load(path: Path, config: RunConfig, backend: Backend) -> State:
         If the file is damaged, of another format, or of a run with other settings.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here, since np.load leaves a file that it cannot read open.
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         meta = json.loads(arrays.pop(META).tobytes())
         if meta["format"] != FORMAT:
@@ -87,8 +103,42 @@ def load(path: Path, config: RunConfig, backend: Backend) -> State:
             return [backend.asarray(arrays[k], str(arrays[k].dtype)) if k in arrays else None for k in keys]
 
         feedback = {name: listed(f"feedback/{name}", length) for name, length in meta["feedback"].items()}
-        return State(listed("W", L + 1), listed("b", L + 1), feedback, meta["progress"])
+        state = State(listed("W", L + 1), listed("b", L + 1), feedback, meta["progress"])
+        _check_fit(state, like)
+        _check_progress(state.progress, config.population or 1)
+        return state
     except CheckpointError:
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"checkpoint {path} cannot be read: {error}. Delete it to start the run anew.") from error
+
+
+def _check_fit(state: State, like: State) -> None:
+    """Raise unless every array is there, with the shape and the dtype that the run gives it.
+
+    Raises
+    ------
+    ValueError
+        Names the arrays.
+    """
+    for name, here, fresh in (
+        ("W", state.W, like.W),
+        ("b", state.b, like.b),
+        *((f"feedback/{n}", state.feedback.get(n, []), values) for n, values in like.feedback.items()),
+    ):
+        got, wanted = (
+            [None if v is None else (tuple(v.shape), dtype_name(v.dtype)) for v in vs] for vs in (here, fresh)
+        )
+        if got != wanted:
+            raise ValueError(f"{name} must hold {wanted}; got {got}")
+
+
+def _check_progress(progress: dict[str, Any], members: int) -> None:
+    if not isinstance(progress["epoch"], int) or progress["epoch"] < 0:
+        raise ValueError(f"epoch must be a number of epochs; got {progress['epoch']!r}")
+    if len(progress["members"]) != members:
+        raise ValueError(f"it must hold {members} members; got {len(progress['members'])}")
+    for member in progress["members"]:
+        records = [EpochRecord.from_json(record) for record in member["records"]]
+        if member["status"] not in STATUSES or not records or not isinstance(member["diagnosis"], str):
+            raise ValueError(f"a member must have records and one of the statuses {STATUSES}; got {member['status']!r}")

@@ -63,7 +63,8 @@ def train(
     """
     loop = Loop(config, dataset, out, progress)
     if resume and out is not None and (out / CHECKPOINT_FILE).exists():
-        loop.restore(checkpoint.load(out / CHECKPOINT_FILE, config, loop.backend))
+        fresh = checkpoint.State(loop.network.W, loop.network.b, loop.feedback, {})
+        loop.restore(checkpoint.load(out / CHECKPOINT_FILE, config, loop.backend, fresh))
     with quiet():
         loop.run()
     return Run(config, loop.members, loop.network, loop.feedback)
@@ -112,6 +113,7 @@ class Loop:
             while self.epoch < self.config.epochs and (active := self._active()):
                 self._record(self.epoch + 1, active, *self.train_epoch(self.epoch + 1))
                 self.epoch += 1
+                self._settle()
                 self._save()
             self._finish("completed")
         except KeyboardInterrupt:
@@ -212,6 +214,19 @@ class Loop:
 
     def _latest(self) -> float:
         return max((m.records[-1].test_accuracy for m in self.members if m.records), default=math.nan)
+
+    def _settle(self) -> None:
+        """Lay all arrays out as a checkpoint would bring them back.
+
+        Rules keep transposed views; BLAS sums those in another order than their copies, and a resumed run would
+        differ from this one in the last bits.
+        """
+
+        def settled(values: list[Array | None]) -> list[Array | None]:
+            return [None if v is None else self.backend.asarray(to_numpy(v), v.dtype) for v in values]
+
+        self.network.W, self.network.b = settled(self.network.W), settled(self.network.b)
+        self.feedback = {name: settled(values) for name, values in self.feedback.items()}
 
     def _save(self) -> None:
         if self.out is None:
