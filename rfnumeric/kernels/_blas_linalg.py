@@ -13,6 +13,7 @@ from scipy.linalg import blas, lapack
 
 from rfnumeric.kernels import reference_linalg
 from rfnumeric.kernels._blas import FLOATING, POTRF
+from rfnumeric.kernels._numba_linalg import small_gram_pinv
 from rfnumeric.kernels.registry import implements
 
 # LAPACK costs a few µs a call; below this size compiled loops over the whole stack are quicker.
@@ -34,14 +35,14 @@ def gram_pinv(A: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     if A.shape[-2] > A.shape[-1]:
         X, defect, kappa = gram_pinv(np.swapaxes(A, -1, -2))
         return np.swapaxes(X, -1, -2), defect, kappa
-    if A.ndim == 2:
-        return _gram_pinv(A)
     lead = A.shape[:-2]
     m, n = A.shape[-2:]
+    # By size alone: a member of a stack gives the same bits as the matrix by itself.
     if n <= 2 * SMALL and m <= SMALL:
-        from rfnumeric.kernels._numba_linalg import small_gram_pinv
-
         return small_gram_pinv(A)
+    if A.ndim == 2:
+        X, defect, kappa = _gram_pinv(A)
+        return X, np.asarray(defect), np.asarray(kappa)
     X = np.empty((*lead, m, n), dtype=A.dtype)
     defect, kappa = np.empty(lead), np.empty(lead)
     for k in np.ndindex(lead):
@@ -50,17 +51,18 @@ def gram_pinv(A: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.swapaxes(X, -1, -2), defect, kappa
 
 
-def _gram_pinv(A: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _gram_pinv(A: np.ndarray) -> tuple[np.ndarray, float, float]:
     """Return the inverse of one matrix with m ≤ n: in its own precision, or in double where that does not do."""
     name = A.dtype.name
-    X, defect, kappa = _attempt(A, name)
-    if name in _DOUBLE and not defect <= reference_linalg.DEFECT * max(A.shape) * 2.0**-23 * kappa < math.inf:
-        X, defect, kappa = _attempt(A, _DOUBLE[name])
-    return X, np.asarray(defect), np.asarray(kappa)
+    X, defect, kappa, in_range = _attempt(A, name)
+    # Out of range, the caller has to scale: the result must not depend on the scale.
+    if name in _DOUBLE and in_range and not defect <= reference_linalg.DEFECT * max(A.shape) * 2.0**-23 * kappa < math.inf:
+        X, defect, kappa, _ = _attempt(A, _DOUBLE[name])
+    return X, defect, kappa
 
 
-def _attempt(A: np.ndarray, work: str) -> tuple[np.ndarray, float, float]:
-    """Return A⁺, ‖E‖_F² and ‖A‖_F‖A⁺‖_F, computed with the dtype `work`."""
+def _attempt(A: np.ndarray, work: str) -> tuple[np.ndarray, float, float, bool]:
+    """Return A⁺, ‖E‖_F², ‖A‖_F‖A⁺‖_F, and whether ‖A‖_F² is in range, computed with the dtype `work`."""
     name = A.dtype.name
     is_complex = A.dtype.kind == "c"
     by_rows = not (A.flags.f_contiguous and not A.flags.c_contiguous)
@@ -70,11 +72,12 @@ def _attempt(A: np.ndarray, work: str) -> tuple[np.ndarray, float, float]:
     side, gram = (1, adjoint) if by_rows else (0, 0)
     L = _RANK_K[work](1.0, B, trans=gram, lower=1)
     trace = float(np.add.reduce(L.diagonal().real))
-    L, info = POTRF[work](L, lower=1, clean=0, overwrite_a=1)
+    in_range = _RANGE[work] < trace < 1 / _RANGE[work]
+    L, info = POTRF[work](L, lower=1, clean=0, overwrite_a=1) if in_range else (L, 1)
     if info == 0:
         M, info = _TRTRI[work](L, lower=1)
-    if info != 0 or not _RANGE[work] < trace < 1 / _RANGE[work]:
-        return np.full(A.shape[::-1], np.nan, dtype=A.dtype), math.nan, math.inf
+    if info != 0:
+        return np.full(A.shape[::-1], np.nan, dtype=A.dtype), math.nan, math.inf, in_range
     # P = L⁻¹A, or its adjoint B L⁻ᴴ. Solving with L, though slower than multiplying by M = L⁻¹, has a small backward
     # error, which matters where the precision has no digits to spare.
     trans = adjoint if by_rows else 0
@@ -93,7 +96,7 @@ def _attempt(A: np.ndarray, work: str) -> tuple[np.ndarray, float, float]:
     kappa = math.sqrt(trace) * math.sqrt(squared) if squared < math.inf else math.inf
     # In both cases a complex X comes out as its conjugate.
     X = np.conjugate(X) if is_complex else X
-    return X if by_rows else X.T, defect, kappa
+    return X if by_rows else X.T, defect, kappa, in_range
 
 
 def _identity(k: int, dtype: str) -> np.ndarray:

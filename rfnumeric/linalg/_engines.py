@@ -43,9 +43,11 @@ def qr(xp: Namespace, A: Array, rtol: float, atol: float | Array) -> Outcome:
     identity = xp.eye(R.shape[-1], dtype=A.dtype, device=device_of(A))
     # LU leaves a triangular matrix as it is, so that this is back substitution, in a form that every library has.
     X = xp.linalg.solve(xp.where(singular[..., None, None], identity, R), adjoint(xp, Q))
+    # Substitution bounds RX − Qᴴ but not XA − I, which can be κ times larger: look.
+    kappa = frobenius(xp, scaled) * frobenius(xp, X)
+    left = frobenius(xp, identity - matmul(X, scaled))
     X = unscale(xp, X, exponent)
-    kappa = kappa_frobenius(xp, A, X)
-    good = ~singular & (kappa * rtol + frobenius(xp, X) * atol < 1)
+    good = ~singular & (kappa * rtol + frobenius(xp, X) * atol < 1) & (left <= max(A.shape[-2:]) * eps(A) * kappa)
     return Outcome(X, good, None, 0)
 
 
@@ -85,7 +87,7 @@ def fall_back(
         floor = times_power_of_two(xp, atol + xp.zeros_like(exponent), -exponent)
         if name == "cholesky":
             # Only a change of scale can help where it failed already.
-            if float(to_numpy(xp.max(xp.abs(exponent)))) < 300:
+            if float(to_numpy(xp.max(xp.abs(exponent)))) < (300 if A.dtype in (xp.float64, xp.complex128) else 30):
                 continue
             found = cholesky(xp, members, rtol, floor)
         elif name == "qr":
@@ -110,7 +112,8 @@ def fall_back(
 def scale(xp: Namespace, A: Array) -> tuple[Array, Array]:
     """Return A·2^(−e), whose largest entry lies in [1, 2), and e; exact but for entries that underflow."""
     largest = xp.max(xp.abs(A), axis=(-2, -1))
-    exponent = xp.floor(xp.log2(xp.where(largest > 0, largest, xp.ones_like(largest))))
+    usable = (largest > 0) & xp.isfinite(largest)
+    exponent = xp.floor(xp.log2(xp.where(usable, largest, xp.ones_like(largest))))
     return times_power_of_two(xp, A, -exponent[..., None, None]), exponent
 
 

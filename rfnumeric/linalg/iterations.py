@@ -33,7 +33,7 @@ class IterationResult:
     residual : array, shape (...)
         Largest of the four Penrose test ratios of `value`, dimensionless; rounding error alone gives order one or less.
     status : str
-        ``"converged"``: the test ratio is below 30, `value` is A⁺ to rounding. ``"stagnated"``: it stopped moving, but
+        ``"converged"``: the test ratio is below 20, `value` is A⁺ to rounding. ``"stagnated"``: it stopped moving, but
         elsewhere, for example at another generalized inverse; see `conditions`. ``"max_iterations"``: it still moves.
         ``"diverged"``: it is no longer finite. Of a stack, the worst of its members'.
     statuses : tuple of str

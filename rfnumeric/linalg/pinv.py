@@ -40,7 +40,7 @@ class PinvInfo:
     iterations : int
         Steps of an iterative engine; 1 for Cholesky's finishing step, 0 for a direct engine.
     status : str
-        ``"converged"`` if every member's Penrose test ratio is below 30; otherwise ``"diverged"`` (not finite) or
+        ``"converged"`` if every member's Penrose test ratio is below 20; otherwise ``"diverged"`` (not finite) or
         ``"stagnated"`` (finite, but not A⁺).
     """
 
@@ -204,7 +204,9 @@ def pinv(
 def _info(
     xp: Namespace, A: Array, X: Array, methods: tuple[str, ...], reason: str, iterations: int, rank: Array | None
 ) -> PinvInfo:
-    residuals = penrose_residuals(A, X)
+    with quiet():
+        residuals = penrose_residuals(A, X)
+        condition = engines.kappa_frobenius(xp, A, X)
     test_ratio = to_numpy(residuals.test_ratio)
     finite = bool(to_numpy(xp.all(xp.isfinite(X))))
     status = "converged" if (test_ratio <= RATIO_LIMIT).all() else "stagnated" if finite else "diverged"
@@ -212,4 +214,4 @@ def _info(
         rank = xp.full(A.shape[:-2], min(A.shape[-2:]), dtype=xp.int64, device=engines.device_of(A))
     used = set(methods)
     method = methods[0] if len(used) == 1 else "mixed" if used else "none"
-    return PinvInfo(method, methods, reason, rank, engines.kappa_frobenius(xp, A, X), residuals, iterations, status)
+    return PinvInfo(method, methods, reason, rank, condition, residuals, iterations, status)
