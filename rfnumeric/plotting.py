@@ -38,8 +38,10 @@ def learning_curves(
             if label not in labels:
                 labels.append(label)
             colour = COLOURS[labels.index(label) % len(COLOURS)]
-            _curve(loss_axis, records, "loss", colour)
-            _curve(accuracy_axis, records, "accuracy", colour)
+            # Later curves are thinner, so that one which lies on an earlier one does not hide it.
+            width = max(2.6 - 0.4 * labels.index(label), 1.0)
+            _curve(loss_axis, records, "loss", colour, width)
+            _curve(accuracy_axis, records, "accuracy", colour, width)
         _limit_loss(loss_axis, [records for _, records in curves])
         loss_axis.set_ylabel("loss (nats, cross-entropy)")
         accuracy_axis.set_ylabel("accuracy (%)")
@@ -56,11 +58,11 @@ def learning_curves(
     figure.savefig(path, dpi=130)
 
 
-def _curve(axis, records: Sequence[EpochRecord], what: str, colour: str) -> None:  # type: ignore[no-untyped-def]
+def _curve(axis, records: Sequence[EpochRecord], what: str, colour: str, width: float) -> None:  # type: ignore[no-untyped-def]
     for part, style in (("train", "-"), ("test", "--")):
         points = [(r.epoch, getattr(r, f"{part}_{what}")) for r in records]
         points = [(epoch, value) for epoch, value in points if math.isfinite(value)]
-        axis.plot([p[0] for p in points], [p[1] for p in points], style, color=colour, lw=1.4)
+        axis.plot([p[0] for p in points], [p[1] for p in points], style, color=colour, lw=width)
         if len(points) == 1:  # a run that diverged in its first epoch has one point, which a line does not show
             axis.plot(*points[0], "x", color=colour)
 

@@ -20,9 +20,12 @@ def publish_list(data_dir: Path | None, *, out: Path | None, as_json: bool) -> N
     for name in datasets.names():
         found = datasets.status(name, data_dir)
         missing = list(found.missing)
-        results.append(
-            {"dataset": name, "present": found.present, "directory": str(found.directory), "missing": missing}
-        )
+        results.append({
+            "dataset": name,
+            "present": found.present,
+            "directory": str(found.directory),
+            "missing": missing,
+        })
         table.add_row(name, "yes" if found.present else "no", str(found.directory), ", ".join(missing))
     report(results, out=out, as_json=as_json)
     console(as_json).print(table)

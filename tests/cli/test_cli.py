@@ -44,7 +44,7 @@ def test_compare_writes_table_json_history_and_figure(tmp_path):
     assert all(wanted <= set(r) for r in results)
     assert all(r["status"] in ("completed", "diverged") for r in results)
     # The table is for eyes, so it goes to standard error where JSON has standard output.
-    assert "Epochs to 90 %" in done.stderr
+    assert "As described: leaky-relu hidden layers" in done.stderr
     records = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
     assert sum(r["record"] == "run" for r in records) == 2 * len(RULES)
     assert {"rfnumeric", "packages", "blas", "commit"} <= set(records[0]["environment"])
