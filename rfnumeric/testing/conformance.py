@@ -57,7 +57,7 @@ def check_pinv(
 
     >>> import numpy as np
     >>> check_pinv(np.linalg.pinv)
-    >>> check_pinv(lambda A: np.swapaxes(A, -1, -2))
+    >>> check_pinv(lambda A: np.swapaxes(A, -1, -2))  # doctest: +ELLIPSIS
     Traceback (most recent call last):
         ...
     AssertionError: pinv of a (4, 4) matrix of rank 2, condition number 8.19e+03: X (4, 4) is no ...
@@ -139,7 +139,7 @@ def check_activation(
     ...     def evaluate(self, z, b):
     ...         a, h, d_sigma = super().evaluate(z, b)
     ...         return a, h, d_sigma * d_sigma
-    >>> check_activation(WrongTanh())
+    >>> check_activation(WrongTanh())  # doctest: +ELLIPSIS
     Traceback (most recent call last):
         ...
     AssertionError: WrongTanh(): derivative at a = -7.3 must be ... by central differences; got ...

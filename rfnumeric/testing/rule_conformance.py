@@ -73,7 +73,7 @@ def check_rule(
     >>> class Ascent(Backprop):
     ...     def deltas(self, network, trace, e, feedback):
     ...         return [None, *(-d for d in super().deltas(network, trace, e, feedback)[1:])]
-    >>> check_rule(Ascent())
+    >>> check_rule(Ascent())  # doctest: +ELLIPSIS
     Traceback (most recent call last):
         ...
     AssertionError: Ascent(): the last layer's step raises the loss of sample 0: e·D_L δ_L = -... must be positive.
