@@ -15,6 +15,7 @@ from rfnumeric.backend.arrays import (
     synchronize,
     to_float,
     to_numpy,
+    transpose,
 )
 from rfnumeric.backend.libraries import BACKENDS, Backend, available_backends, get_backend
 from rfnumeric.backend.random import Streams
@@ -34,4 +35,5 @@ __all__ = [
     "synchronize",
     "to_float",
     "to_numpy",
+    "transpose",
 ]

@@ -8,6 +8,7 @@ BLAS is column-major: a C-ordered array's transpose is its column-major view, so
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -43,15 +44,24 @@ def matmul(A: np.ndarray, B: np.ndarray) -> np.ndarray:
     """See `reference.matmul`."""
     if A.ndim < 2 or B.ndim < 2 or A.shape[-1] != B.shape[-2] or A.dtype != B.dtype or not A.size or not B.size:
         return np.matmul(A, B)
-    if A.ndim == 2 and B.ndim == 2:
+    if A.ndim == B.ndim == 2:
         return _gemm(A, B)
-    lead = np.broadcast_shapes(A.shape[:-2], B.shape[:-2])
-    A = np.broadcast_to(A, lead + A.shape[-2:])
-    B = np.broadcast_to(B, lead + B.shape[-2:])
+    lead = A.shape[:-2]
+    if B.shape[:-2] != lead:
+        lead = np.broadcast_shapes(lead, B.shape[:-2])
+        A, B = np.broadcast_to(A, lead + A.shape[-2:]), np.broadcast_to(B, lead + B.shape[-2:])
     C = np.empty((*lead, A.shape[-2], B.shape[-1]), dtype=A.dtype)
-    for k in np.ndindex(lead):
-        C[k] = _gemm(A[k], B[k])
+    gemm = _gemm_by_dtype[A.dtype]
+    for a, b, c in zip(_members(A), _members(B), _members(C), strict=True):
+        # cᵀ = bᵀaᵀ, written where it belongs.
+        (b, trans_b), (a, trans_a) = _operand(b), _operand(a)
+        gemm(1.0, b, a, beta=0.0, c=c.T, trans_a=trans_b, trans_b=trans_a, overwrite_c=1)
     return C
+
+
+def _members(X: np.ndarray) -> Iterable[np.ndarray]:
+    """Give the matrices of a stack one after the other, as views."""
+    return X if X.ndim == 3 else (X[k] for k in np.ndindex(X.shape[:-2]))
 
 
 @implements("add_outer", "numpy")
@@ -68,9 +78,10 @@ def add_outer(W: np.ndarray, U: np.ndarray, V: np.ndarray, scale: Any) -> np.nda
         _accumulate(W, U, V, float(scale))
         return W
     lead = W.shape[:-2]
-    scales, U, V = (np.broadcast_to(scale, lead), *(np.broadcast_to(X, lead + X.shape[-2:]) for X in (U, V)))
-    for k in np.ndindex(lead):
-        _accumulate(W[k], U[k], V[k], float(scales[k]))
+    scales = np.broadcast_to(scale, lead).ravel().tolist()
+    U, V = (X if X.shape[:-2] == lead else np.broadcast_to(X, lead + X.shape[-2:]) for X in (U, V))
+    for w, u, v, factor in zip(_members(W), _members(U), _members(V), scales, strict=True):
+        _accumulate(w, u, v, factor)
     return W
 
 

@@ -34,7 +34,10 @@ def _both(template: str) -> tuple[str, str]:
 
 def _three(X: np.ndarray) -> np.ndarray:
     """View (..., batch, n) as (members, batch, n); copies what is not contiguous or, as signatures tell, read-only."""
-    return _writable(X).reshape(math.prod(X.shape[:-2]), *X.shape[-2:])
+    if not X.flags.carray:
+        X = np.array(X, order="C")
+    # The first two forms are what a training step brings; they are also the cheapest to make.
+    return X[None] if X.ndim == 2 else X if X.ndim == 3 else X.reshape(math.prod(X.shape[:-2]), *X.shape[-2:])
 
 
 def _writable(X: np.ndarray) -> np.ndarray:
@@ -62,7 +65,7 @@ def _bias(b: np.ndarray | None, a: np.ndarray) -> np.ndarray:
     ValueError
         If it has another number of units than `a`: the loops do not check where they read.
     """
-    members = math.prod(a.shape[:-2])
+    members = 1 if a.ndim == 2 else math.prod(a.shape[:-2])
     n = a.shape[-1]
     if b is None:
         return np.empty((members, 0), dtype=a.dtype)
@@ -140,7 +143,7 @@ def bias_identity(z: np.ndarray, b: np.ndarray | None) -> tuple:
 def _bias_activation(compiled: Callable[..., Any], z: np.ndarray, b: np.ndarray | None, *parameters: Any) -> tuple:
     a = _pre_activation(z, b)
     h, d = np.empty_like(a), np.empty_like(a)
-    compiled(_three(a), _bias(b, a), _three(h), _three(d), *(a.dtype.type(p) for p in parameters))
+    compiled(_three(a), _bias(b, a), _three(h), _three(d), *map(a.dtype.type, parameters))
     return a, h, d
 
 
@@ -279,8 +282,8 @@ def reciprocal_derivative(
         _OWN_LAYER[own_layer],
         normalize,
         kind(1 if has_bias else 0),
-        s.reshape(math.prod(u.shape[:-2]), *u.shape[-2:]),
-        delta.reshape(math.prod(u.shape[:-2]), *u.shape[-2:]),
+        _three(s),
+        _three(delta),
     )
     return s, delta
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from rfnumeric import kernels
-from rfnumeric.backend import Backend, Streams, array_namespace, copy
+from rfnumeric.backend import Backend, Streams, copy, transpose
 from rfnumeric.nn.activations import Activation, get_activation
 from rfnumeric.nn.init import get_initializer
 from rfnumeric.typing import Array
@@ -112,7 +112,6 @@ class Network:
         Trace
         """
         trace = Trace(h=[x])
-        transpose = array_namespace(x).matrix_transpose
         for l in range(1, self.L + 1):
             z = kernels.matmul(trace.h[l - 1], transpose(self.W[l]))
             a, h, d_sigma = self.activation(l).evaluate(z, self.b[l])

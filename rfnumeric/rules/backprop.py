@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from rfnumeric.backend import array_namespace
+from rfnumeric.backend import transpose
 from rfnumeric.nn import Network, Trace
 from rfnumeric.rules.interface import Feedback, Rule
 from rfnumeric.rules.recursion import gated_deltas
@@ -20,5 +20,4 @@ class Backprop(Rule):
 
     def deltas(self, network: Network, trace: Trace, e: Array, feedback: Feedback) -> list[Array]:
         """See `Rule.deltas`."""
-        transpose = array_namespace(e).matrix_transpose
         return gated_deltas(network, trace, e, [None, None, *(transpose(W) for W in network.W[2:])])

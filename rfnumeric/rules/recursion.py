@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rfnumeric import kernels
-from rfnumeric.backend import array_namespace
+from rfnumeric.backend import transpose
 from rfnumeric.nn import Network, Trace
 from rfnumeric.typing import Array
 
@@ -21,7 +21,6 @@ def gated_deltas(network: Network, trace: Trace, e: Array, M: list[Array | None]
     M : list of array, shape (..., n_{l−1}, n_l)
         ``M[l]`` for l = 2 … L; the rest is not used.
     """
-    transpose = array_namespace(e).matrix_transpose
     delta: list[Array] = [None] * (network.L + 1)
     delta[network.L] = trace.d_sigma[network.L] * e
     for l in range(network.L - 1, 0, -1):
@@ -60,7 +59,6 @@ def reciprocal_deltas(
     derivative_damping : float
         λ of D⁺ = D/(D² + λ), in units of σ'².
     """
-    transpose = array_namespace(e).matrix_transpose
     delta: list[Array] = [None] * (network.L + 1)
     B_e = e
     for l in range(network.L, 0, -1):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from rfnumeric import kernels
-from rfnumeric.backend import Streams, array_namespace
+from rfnumeric.backend import Streams, transpose
 from rfnumeric.nn import Network, Trace, get_initializer
 from rfnumeric.rules.interface import Feedback, Rule
 from rfnumeric.rules.inverses import weight_pinvs
@@ -96,6 +96,6 @@ def autoencoder_step(W_pinv: Array, Wy: Array, y: Array, lr: float) -> Array:
     lr : float
         η, in units of 1/‖Wy‖².
     """
-    residual = kernels.matmul(Wy, array_namespace(W_pinv).matrix_transpose(W_pinv))
+    residual = kernels.matmul(Wy, transpose(W_pinv))
     residual -= y
     return kernels.add_outer(W_pinv, residual, Wy, -lr / y.shape[-2])
