@@ -6,6 +6,11 @@ import os
 
 import pytest
 
+# Before NumPy loads its BLAS, here and in the processes that tests start: small matrices gain nothing from threads, and
+# on a busy machine threads that wait for a core make them a hundred times slower.
+for _variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+    os.environ.setdefault(_variable, "1")
+
 from rfnumeric.backend import Backend, get_backend
 
 # array-api-strict refuses everything that the standard does not promise; on a device that is not the default one it
