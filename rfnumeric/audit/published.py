@@ -1,0 +1,81 @@
+"""What the papers print outside of equations: sizes, tables, headings and captions, for the claims about wording."""
+
+from __future__ import annotations
+
+SIZES = {"MNIST": (784, 400, 200, 100, 50, 10), "CIFAR-10": (3072, 1000, 500, 100, 10)}
+"""Widths as listed (v1 §5.1, §5.2; v2 §5.1)."""
+
+HIDDEN_LAYERS = {"MNIST": 5, "CIFAR-10": 4}
+"""Hidden layers as stated beside them."""
+
+ACCURACY = {
+    "v1": {
+        "backprop": {"MNIST": 92.35, "CIFAR-10": 40.23},
+        "reciprocal": {"MNIST": 91.78, "CIFAR-10": 39.72},
+        "feedback alignment": {"MNIST": 91.92, "CIFAR-10": 40.29},
+    },
+    "v2": {
+        "backprop": {"MNIST": 92.99, "CIFAR-10": 40.76},
+        "parallel": {"MNIST": 92.65, "CIFAR-10": 41.46},
+        "two-phase": {"MNIST": 92.81, "CIFAR-10": 41.34},
+        "feedback alignment": {"MNIST": 92.67, "CIFAR-10": 40.29},
+    },
+}
+"""Table 1 of each version: final accuracy, percent."""
+
+EPOCHS = {
+    "v1": {
+        "backprop": {"MNIST": 2, "CIFAR-10": 1},
+        "reciprocal": {"MNIST": 7, "CIFAR-10": 4},
+        "feedback alignment": {"MNIST": 11, "CIFAR-10": 6},
+    },
+    "v2": {
+        "backprop": {"MNIST": 42, "CIFAR-10": 16},
+        "parallel": {"MNIST": 79, "CIFAR-10": 44},
+        "two-phase": {"MNIST": 64, "CIFAR-10": 42},
+        "feedback alignment": {"MNIST": 71, "CIFAR-10": 80},
+    },
+}
+"""Table 1 of each version: epochs to 90 % of the asymptotic error (v2: 90 % percentile)."""
+
+SEARCH = {"forward": (1e-4, 1e-2), "feedback": (1e-6, 1e-3)}
+"""v2 Table 2: search domains of the learning rates."""
+
+OPTIMAL = {
+    "MNIST": {"forward": (0.0020118, 0.00084333, 0.0016435, 0.004915), "feedback": (0.000075683,)},
+    "CIFAR-10": {"forward": (0.000666, 0.00030816, 0.00056066, 0.000447), "feedback": (0.00048527,)},
+}
+"""v2 Tables 3 and 4: learning rates found."""
+
+CAPTIONS = {
+    "v1": {
+        1: "matrices U and V align to become the pseudoinverse",
+        2: "three phases of network operation",
+        3: "learning rule compared",
+    },
+    "v2": {
+        1: "Comparison between the architecture",
+        2: "matrices U and V align to become the pseudoinverse",
+        3: "three phases of network operation",
+        4: "training loss and accuracy",
+    },
+}
+"""Key words of each figure's caption."""
+
+APPENDIX = {
+    "v1": {
+        "A.1": "Proof of Theorem 1",
+        "A.2": "Expected value",
+        "A.3": "Pseudoinverse iteration",
+        "A.4": "Gauss-Newton",
+    },
+    "v2": {
+        "A.1": "Hyperparameter details",
+        "A.2": "Proof of Theorem 1",
+        "A.3": "Expected value",
+        "A.4": "Pseudoinverse iteration",
+        "A.5": "Gauss-Newton",
+        "A.6": "Pseudocode",
+    },
+}
+"""Headings of the appendices."""
