@@ -53,3 +53,13 @@ def test_docs_list_the_kernels_that_no_gpu_has_run():
     ]
     section = (ROOT / "docs" / "kernels.md").read_text(encoding="utf-8").split("## Not yet run on a GPU")[1]
     assert set(re.findall(r"`(\w+)`", section)) - {"gpu"} == set(ast.literal_eval(assignment.value))
+
+
+def test_readme_example_prints_what_it_says():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    code, output = re.search(r"```python\n(.*?)```\n\n```text\n(.*?)```", text, flags=re.DOTALL).groups()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    # Another processor's rounding may move an accuracy by a sample or two.
+    said, printed = ([float(n) for n in re.findall(r"[\d.]+", part)] for part in (output, done.stdout))
+    assert re.sub(r"[\d.]+", "#", done.stdout) == re.sub(r"[\d.]+", "#", output)
+    assert max(abs(a - b) for a, b in zip(said, printed, strict=True)) <= 2

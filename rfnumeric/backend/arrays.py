@@ -128,6 +128,12 @@ def copy(a: Array) -> Array:
     return array_namespace(a).asarray(a, copy=True)
 
 
+def row_major(a: Array) -> Array:
+    """Return `a` with its entries in row-major order in memory, as they come back from a file; no copy if they are."""
+    xp = array_namespace(a)
+    return xp.reshape(xp.reshape(a, (-1,)), a.shape)
+
+
 def synchronize(a: Array) -> None:
     """Wait until the work queued on the device of `a` is done; does nothing on a CPU."""
     if array_api_compat.is_cupy_array(a):

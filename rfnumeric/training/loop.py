@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rfnumeric.backend import quiet, synchronize, to_numpy
+from rfnumeric.backend import quiet, row_major, synchronize, to_numpy
 from rfnumeric.datasets import Dataset
 from rfnumeric.nn import Trace, get_loss
 from rfnumeric.training import checkpoint
@@ -223,7 +223,7 @@ class Loop:
         """
 
         def settled(values: list[Array | None]) -> list[Array | None]:
-            return [None if v is None else self.backend.asarray(to_numpy(v), v.dtype) for v in values]
+            return [None if v is None else row_major(v) for v in values]
 
         self.network.W, self.network.b = settled(self.network.W), settled(self.network.b)
         self.feedback = {name: settled(values) for name, values in self.feedback.items()}
