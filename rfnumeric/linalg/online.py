@@ -89,12 +89,12 @@ def recirculation_step(
     _check_rate(rate=rate)
     h = _through(xp, y, U)
     h_hat = _through(xp, _through(xp, h, V), U)
-    new_U = U + (rate / variance) * _mean_outer(xp, h - h_hat, y)
+    new_U = U + float(rate / variance) * _mean_outer(xp, h - h_hat, y)
     if hidden_noise is None:
         return Pair(new_U, V)
     z = _through(xp, hidden_noise, V)
     z_hat = _through(xp, _through(xp, z, U), V)
-    return Pair(new_U, V + (rate / variance) * _mean_outer(xp, z - z_hat, hidden_noise))
+    return Pair(new_U, V + float(rate / variance) * _mean_outer(xp, z - z_hat, hidden_noise))
 
 
 def hinton_mcclelland_step(
@@ -158,7 +158,7 @@ def hinton_mcclelland_step(
     h = activation(_through(xp, y, U))
     y_hat = regression * y + (1 - regression) * activation(_through(xp, h, V))
     h_hat = regression * h + (1 - regression) * activation(_through(xp, y_hat, U))
-    return Pair(U + rate * _mean_outer(xp, h - h_hat, y_hat), V + rate * _mean_outer(xp, y - y_hat, h))
+    return Pair(U + float(rate) * _mean_outer(xp, h - h_hat, y_hat), V + float(rate) * _mean_outer(xp, y - y_hat, h))
 
 
 def autoencoder_step(W_pinv: Array, W: Array, y: Array, rate: float, *, decay: float = 0.0) -> Array:
@@ -200,7 +200,7 @@ def autoencoder_step(W_pinv: Array, W: Array, y: Array, rate: float, *, decay: f
     _check_rate(rate=rate, decay=decay)
     Wy = _through(xp, y, W)
     change = _mean_outer(xp, _through(xp, Wy, W_pinv) - y, Wy)
-    return W_pinv - rate * (change + decay * W_pinv)
+    return W_pinv - float(rate) * (change + float(decay) * W_pinv)
 
 
 def autoencoder_fixed_point(
