@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 
 from rfnumeric._version import __version__
@@ -319,20 +318,10 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line; an error is one line on standard error and exit code 2, a traceback with ``--debug``."""
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
-    command = typer.main.get_command(app)
     try:
-        # A command's own exit code comes back as its value in this mode.
-        code = command.main([a for a in arguments if a != "--debug"], prog_name="rfnumeric", standalone_mode=False)
-    except click.exceptions.Abort:
-        code = EXIT_INTERRUPTED
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
-    except KeyboardInterrupt:
-        code = EXIT_INTERRUPTED
+        typer.main.get_command(app)([a for a in arguments if a != "--debug"], prog_name="rfnumeric")
     except (RFNumericError, ValueError, TypeError, OSError) as error:
         if debug:
             raise
         print(f"rfnumeric: {' '.join(str(error).split())}", file=sys.stderr)
-        code = EXIT_USAGE
-    sys.exit(code if isinstance(code, int) else 0)
+        sys.exit(EXIT_USAGE)
