@@ -165,22 +165,11 @@ def _mathml(node: Node) -> str:
     else:
         tag = {"number": "mn", "operator": "mo", "text": "mtext", "identifier": "mi"}[node.kind]
         text = "−" if node.text == "-" else node.text
-        body = f"<{tag}>{html.escape(text)}</{tag}>"
+        # A bracket is a symbol here: it must not grow with what a script hangs on it.
+        fixed = ' stretchy="false"' if text in "()[]{}|‖" else ""
+        body = f"<{tag}{fixed}>{html.escape(text)}</{tag}>"
     if node.sub and node.sup:
         return f"<msubsup>{body}{_mathml(node.sub)}{_mathml(node.sup)}</msubsup>"
     if node.sub:
         return f"<msub>{body}{_mathml(node.sub)}</msub>"
     return f"<msup>{body}{_mathml(node.sup)}</msup>" if node.sup else body
-
-
-def to_tex(source: str) -> str:
-    """Return a text for a Markdown page, its mathematics as TeX that MathJax and GitHub understand."""
-    table = {"⊗": r"\otimes ", "‖": r"\|", "ᵀ": "^T", "½": r"\tfrac12 ", "𝓔": r"\mathcal{E}", "𝓑": r"\mathcal{B}"}
-    out = []
-    for is_math, part in segments(source):
-        text = part
-        if is_math:
-            text = "".join(table.get(ch, ch) for ch in part)
-            text = f"${text}$"
-        out.append(text)
-    return "".join(out)

@@ -98,7 +98,7 @@ def _card(result: Result) -> str:
         f'<span class="verdict {slug}">{html.escape(claim.verdict)}</span></h3>'
         f'<p class="statement">{to_html(claim.statement)}</p>{note}{wrong}'
         f'<p class="evidence">{html.escape(measured.evidence)}</p>{figure}'
-        f'<p class="command"><code>{html.escape(claim.command)}</code></p></article>'
+        f'<p class="command"><code>{html.escape(result.command)}</code></p></article>'
     )
 
 

@@ -31,16 +31,24 @@ class Result:
     measured : Measured
     seconds : float
         Time of the check.
+    options : str
+        Options of the command that are not the default ones.
     """
 
     claim: Claim
     measured: Measured
     seconds: float
+    options: str = ""
 
     @property
     def ok(self) -> bool:
         """Whether the measurement supports the recorded verdict."""
         return self.measured.verdict == self.claim.verdict
+
+    @property
+    def command(self) -> str:
+        """The command that measures this claim again on the same instances."""
+        return self.claim.command + self.options
 
     def to_json(self) -> dict[str, Any]:
         """Return the object of ``results``: `id`, `place`, `statement`, `verdict`, `evidence`, `ok`, and more."""
@@ -57,7 +65,7 @@ class Result:
             "values": {name: float(value) for name, value in measured.values.items()},
             "ok": self.ok,
             "seconds": self.seconds,
-            "command": claim.command,
+            "command": self.command,
         }
 
 
@@ -130,12 +138,16 @@ def run_audit(
     """
     chosen = select(ids)
     place = get_backend(backend, device, dtype)
+    given = {"seed": (seed, 0), "dtype": (place.dtype_name, "float64"), "backend": (place.name, "numpy")}
+    options = "".join(f" --{name} {value}" for name, (value, default) in given.items() if value != default)
+    options += f" --device {device}" if device else ""
     results = []
     for number, claim in enumerate(chosen, 1):
         if progress:
             progress(number, len(chosen), claim)
         started = time.perf_counter()
-        results.append(Result(claim, _measure(claim, Lab(seed, place, claim.id)), time.perf_counter() - started))
+        measured = _measure(claim, Lab(seed, place, claim.id))
+        results.append(Result(claim, measured, time.perf_counter() - started, options))
     return results
 
 
