@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 from rfnumeric.audit import claim as verdicts
@@ -306,7 +307,8 @@ def differentiability(lab: Lab) -> Measured:
             moves = [(u, s.with_W(1, s.W(1) + u * direction).h(2) - s.h(2)) for u in (t, -t)]
             r.append(max(lab.norm(change - u * lab.mm(J, lab.vec(direction))) / t for u, change in moves))
         last[name] = r[-1] / r[0]
-        curves.append(Curve(name + (" at its kink" if name == "leaky-relu" else ""), steps, r))
+        exponents = [math.log10(t) for t in steps]
+        curves.append(Curve(name + (" at its kink" if name == "leaky-relu" else ""), exponents, r))
     return Measured(
         last["leaky-relu"] < 0.1,
         f"As the step shrinks {g(steps[0] / steps[-1])}-fold, r falls to {g(last['leaky-softplus'])} of itself with "
@@ -315,7 +317,7 @@ def differentiability(lab: Lab) -> Measured:
         # r is of order t: it falls by the ratio of the steps, within a factor of three, down to rounding eps/t.
         under_condition=last["leaky-softplus"] < 3 * steps[-1] / steps[0] + 100 * lab.eps / steps[-1],
         values=last,
-        figure=Figure("r against the length of the step", "‖vec(W¹ − W⁰)‖", "r", curves, log_y=True),
+        figure=Figure("r against the length of the step", "log₁₀ ‖vec(W¹ − W⁰)‖", "r", curves, log_y=True),
     )
 
 

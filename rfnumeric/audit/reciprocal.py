@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 from rfnumeric import nn
@@ -523,11 +524,11 @@ def condition_numbers(lab: Lab) -> Measured:
         values={"kappa_30": by_condition[-1], "slope_003": by_slope[-1]},
         figure=Figure(
             "‖B_1‖‖J_1‖ over three layers",
-            "κ(W), or 1/α",
+            "log₁₀ of κ(W), or of 1/α",
             "‖B‖‖J‖",
             [
-                Curve("κ(W), slope 0.99", kappas, by_condition),
-                Curve("1/α, orthogonal W", [1 / a for a in slopes], by_slope),
+                Curve("κ(W), slope 0.99", [math.log10(k) for k in kappas], by_condition),
+                Curve("1/α, orthogonal W", [-math.log10(a) for a in slopes], by_slope),
             ],
             log_y=True,
         ),

@@ -254,7 +254,7 @@ def null_space(lab: Lab) -> Measured:
 def same_minima(lab: Lab) -> Measured:
     """Compare F′(y*)ᵀF at the limit for a linear, a nonlinear and a consistent least-squares problem."""
     slopes: dict[str, float] = {}
-    for name in ("linear", "nonlinear", "consistent") * 6:
+    for name in ("linear", "nonlinear", "consistent") * 12:
         F, y0 = System(lab, 7, 3, 0.0 if name == "linear" else 0.35, 3.0, low=1.0), lab.xp.zeros_like(lab.normal(3))
         if name == "consistent":
             F.b = F.b + F(0.5 * lab.normal(3))
@@ -391,7 +391,7 @@ def hypotheses_on_digits(lab: Lab) -> Measured:
     network = published_network(lab, "leaky-relu", slope=0.5)
     for stage in (0, 60):
         if stage:
-            train_steps(lab, network, RFTwoPhase(), stage, lr=1e-3)
+            train_steps(lab, network, RFTwoPhase(normalize=False), stage, lr=1e-3)
         values = _contraction_by_layer(lab, network)
         curves.append(Curve(f"slope 0.5, after {stage} steps", list(range(1, len(values) + 1)), values))
         lows.append(max(values[:-1]))
