@@ -29,7 +29,7 @@ def environment() -> dict[str, Any]:
     return {
         "rfnumeric": __version__,
         "python": platform.python_version(),
-        "platform": platform.platform(),
+        "platform": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu(),
         "cores": os.cpu_count(),
         "packages": _versions(),
