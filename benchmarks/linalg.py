@@ -1,6 +1,6 @@
 """Pseudoinverses against SciPy's, and against the bare matrix products that bound them from below.
 
-Run it by itself (``python benchmarks/linalg.py [--quick]``) for a table of medians, or with asv, which takes the classes.
+Run it by itself (``python benchmarks/linalg.py [--quick]``) for a table of medians, or with asv.
 Contenders are timed in turns, so that a slow moment of the machine hits all of them.
 """
 

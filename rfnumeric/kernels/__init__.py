@@ -19,6 +19,8 @@ gram_inverse = Kernel(reference.gram_inverse)
 gram_pinv = Kernel(reference_linalg.gram_pinv)
 kronecker_apply = Kernel(reference_linalg.kronecker_apply)
 matmul = Kernel(reference.matmul)
+meyer_update = Kernel(reference_linalg.meyer_update)
+penrose_norms = Kernel(reference_linalg.penrose_norms)
 reciprocal_derivative = Kernel(reference.reciprocal_derivative)
 sgd_update = Kernel(reference.sgd_update)
 softmax_cross_entropy = Kernel(reference.softmax_cross_entropy)
@@ -38,6 +40,8 @@ __all__ = [
     "gram_pinv",
     "kronecker_apply",
     "matmul",
+    "meyer_update",
+    "penrose_norms",
     "reciprocal_derivative",
     "sgd_update",
     "softmax_cross_entropy",

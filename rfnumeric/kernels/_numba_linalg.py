@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from rfnumeric.kernels import reference_linalg
 from rfnumeric.kernels._blas import matmul
 from rfnumeric.kernels._numba import _both, _compile
 from rfnumeric.kernels.registry import implements
@@ -255,3 +256,180 @@ def kronecker_apply(A: np.ndarray, B: np.ndarray, X: np.ndarray) -> np.ndarray:
     if m * q * (n + p) <= n * p * (q + m):
         return matmul(matmul(A, X), Bt)
     return matmul(A, matmul(X, Bt))
+
+
+@_compile(*_both("void(T[:,::1], T[::1], T[::1])"))
+def _times(M, x, y):
+    """Y = Mx."""
+    for i in range(M.shape[0]):
+        total = x[0] - x[0]
+        for j in range(M.shape[1]):
+            total += M[i, j] * x[j]
+        y[i] = total
+
+
+@_compile(*_both("void(T[:,::1], T[::1], T[::1])"))
+def _transposed_times(M, x, y):
+    """Y = Mᵀx, along the rows of M."""
+    y[:] = 0
+    for i in range(M.shape[0]):
+        for j in range(M.shape[1]):
+            y[j] += M[i, j] * x[i]
+
+
+@_compile(*_both("T(T[::1], T[::1])"))
+def _dot(x, y):
+    total = x[0] - x[0]
+    for i in range(x.shape[0]):
+        total += x[i] * y[i]
+    return total
+
+
+@_compile(
+    *_both("void(T[:,:,::1], T[:,:,::1], T[:,::1], T[:,::1], T[::1], T[:,:,::1], int64[::1], T[:,::1], T[:,::1])")
+)
+def _meyer_update(A, X, c, d, tolerance, value, case, tall, wide):
+    K, rows, columns = A.shape
+    # Vectors of length `rows` and `columns`; the names are those of the theorem.
+    n, w, r, s, b1 = tall[0], tall[1], tall[2], tall[3], tall[4]
+    v, m, p, t, a1, a2 = wide[0], wide[1], wide[2], wide[3], wide[4], wide[5]
+    for k in range(K):
+        a, x = A[k], X[k]
+        _times(x, c[k], v)
+        _transposed_times(x, d[k], n)
+        beta = 1 + _dot(d[k], v)
+        _times(a, v, s)
+        for i in range(rows):
+            w[i] = c[k, i] - s[i]
+        _times(x, w, t)
+        _times(a, t, s)
+        for i in range(rows):
+            w[i] -= s[i]
+        _transposed_times(a, n, t)
+        for j in range(columns):
+            m[j] = d[k, j] - t[j]
+        _transposed_times(x, m, s)
+        _transposed_times(a, s, t)
+        for j in range(columns):
+            m[j] -= t[j]
+        cc, dd = _dot(c[k], c[k]), _dot(d[k], d[k])
+        vv, nn, ww, mm = _dot(v, v), _dot(n, n), _dot(w, w), _dot(m, m)
+        no_w = math.sqrt(ww) <= tolerance[k] * math.sqrt(cc)
+        no_m = math.sqrt(mm) <= tolerance[k] * math.sqrt(dd)
+        no_beta = abs(beta) <= tolerance[k] * (1 + math.sqrt(dd) * math.sqrt(vv))
+        if no_w and no_m and no_beta:
+            case[k] = 6
+            _transposed_times(x, v, r)
+            _times(x, n, p)
+            f, g = (vv if vv != 0 else 1 + vv), (nn if nn != 0 else 1 + nn)
+            scalar = _dot(n, r) / (f * g)
+            for i in range(rows):
+                b1[i] = scalar * n[i] - r[i] / f
+            for j in range(columns):
+                a1[j] = v[j]
+                a2[j] = -p[j] / g
+        elif no_w:
+            case[k] = 2 if no_beta else 3
+            _transposed_times(x, v, b1)
+            sigma = vv * mm + beta * beta
+            sigma = sigma if sigma != 0 else 1 + sigma
+            for j in range(columns):
+                a1[j] = (beta * m[j] - mm * v[j]) / sigma
+                a2[j] = -(vv * m[j] + beta * v[j]) / sigma
+        elif no_m:
+            case[k] = 4 if no_beta else 5
+            _times(x, n, p)
+            sigma = nn * ww + beta * beta
+            sigma = sigma if sigma != 0 else 1 + sigma
+            b1[:] = w
+            for j in range(columns):
+                a1[j] = (beta * p[j] - nn * v[j]) / sigma
+                a2[j] = -(ww * p[j] + beta * v[j]) / sigma
+        else:
+            case[k] = 1
+            for i in range(rows):
+                b1[i] = w[i] / ww
+            for j in range(columns):
+                a1[j] = beta * m[j] / mm - v[j]
+                a2[j] = -m[j] / mm
+        for j in range(columns):
+            for i in range(rows):
+                value[k, j, i] = x[j, i] + a1[j] * b1[i] + a2[j] * n[i]
+
+
+@implements("meyer_update", "numpy")
+def meyer_update(
+    A: np.ndarray, X: np.ndarray, c: np.ndarray, d: np.ndarray, tolerance: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """See `reference_linalg.meyer_update`."""
+    rows, columns = A.shape[-2:]
+    lead = np.broadcast_shapes(A.shape[:-2], X.shape[:-2], c.shape[:-1], d.shape[:-1], np.shape(tolerance))
+    if not rows * columns:
+        return reference_linalg.meyer_update(A, X, c, d, np.asarray(tolerance))
+    members = math.prod(lead)
+    operands = [_members(np.broadcast_to(M, lead + M.shape[-2:])) for M in (A, X)]
+    operands += [_members(np.broadcast_to(x, lead + x.shape[-1:])[..., None, :])[:, 0] for x in (c, d)]
+    limits = np.array(np.broadcast_to(tolerance, lead), dtype=A.dtype).reshape(members)
+    value, case = np.empty((members, columns, rows), dtype=A.dtype), np.empty(members, dtype=np.int64)
+    tall, wide = np.empty((5, rows), dtype=A.dtype), np.empty((6, columns), dtype=A.dtype)
+    _meyer_update(*operands, limits, value, case, tall, wide)
+    return value.reshape(*lead, columns, rows), case.reshape(lead)
+
+
+@_compile(*_both("void(T[:,:,::1], T[:,:,::1], T[:,::1], T[:,::1], T[::1], T[:,::1])"))
+def _penrose_norms(A, X, P, Q, row, norms):
+    K, m, n = A.shape
+    for k in range(K):
+        a, x = A[k], X[k]
+        s0 = s1 = s2 = s3 = s4 = s5 = 0.0
+        for i in range(m):
+            P[i, :] = 0
+            for l in range(n):
+                f = a[i, l]
+                for j in range(m):
+                    P[i, j] += f * x[l, j]
+        for i in range(n):
+            Q[i, :] = 0
+            for l in range(m):
+                f = x[i, l]
+                for j in range(n):
+                    Q[i, j] += f * a[l, j]
+        for i in range(m):
+            for j in range(n):
+                row[j] = -a[i, j]
+            for l in range(m):
+                f = P[i, l]
+                for j in range(n):
+                    row[j] += f * a[l, j]
+                s2 += (f - P[l, i]) ** 2
+                s4 += f**2
+            for j in range(n):
+                s0 += row[j] ** 2
+        for i in range(n):
+            for j in range(m):
+                row[j] = -x[i, j]
+            for l in range(m):
+                f = x[i, l]
+                for j in range(m):
+                    row[j] += f * P[l, j]
+            for j in range(m):
+                s1 += row[j] ** 2
+            for l in range(n):
+                s3 += (Q[i, l] - Q[l, i]) ** 2
+                s5 += Q[i, l] ** 2
+        norms[0, k], norms[1, k], norms[2, k] = math.sqrt(s0), math.sqrt(s1), math.sqrt(s2)
+        norms[3, k], norms[4, k], norms[5, k] = math.sqrt(s3), math.sqrt(s4), math.sqrt(s5)
+
+
+@implements("penrose_norms", "numpy")
+def penrose_norms(A: np.ndarray, X: np.ndarray) -> np.ndarray:
+    """See `reference_linalg.penrose_norms`; small matrices in one compiled loop without temporaries, others by BLAS."""
+    m, n = A.shape[-2:]
+    if not 0 < m * n <= 1024:
+        return reference_linalg.penrose_norms(A, X)
+    lead = np.broadcast_shapes(A.shape[:-2], X.shape[:-2])
+    a, x = (_members(np.broadcast_to(M, lead + M.shape[-2:])) for M in (A, X))
+    norms = np.empty((6, len(a)), dtype=A.dtype)
+    scratch = (np.empty(shape, dtype=A.dtype) for shape in ((m, m), (n, n), max(m, n)))
+    _penrose_norms(a, x, *scratch, norms)
+    return norms.reshape(6, *lead)

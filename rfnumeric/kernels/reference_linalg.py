@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from rfnumeric.backend import array_namespace, device_of
+from rfnumeric.backend import array_namespace, device_of, to_numpy
 from rfnumeric.typing import Array, Namespace
 
 DEFECT = 0.01
@@ -128,3 +128,91 @@ def kronecker_apply(A: Array, B: Array, X: Array) -> Array:
     if m * q * (n + p) <= n * p * (q + m):
         return xp.matmul(xp.matmul(A, X), Bt)
     return xp.matmul(A, xp.matmul(X, Bt))
+
+
+def meyer_update(A: Array, X: Array, c: Array, d: Array, tolerance: Array) -> tuple[Array, Array]:
+    """Return (A + cdᴴ)⁺ from X = A⁺ by Meyer's theorem, as X + a₁b₁ᴴ + a₂b₂ᴴ, and which case it was.
+
+    Parameters
+    ----------
+    A : array, shape (..., m, n)
+    X : array, shape (..., n, m)
+    c : array, shape (..., m)
+    d : array, shape (..., n)
+    tolerance : array, shape (...)
+        Relative size below which w, m and β count as zero.
+
+    Returns
+    -------
+    value : array, shape (..., n, m)
+    case : int64 array, shape (...)
+        1…6; see `rfnumeric.linalg.rank_one_update` for the formulas.
+    """
+    xp = array_namespace(A, X, c, d)
+    c, d = c[..., :, None], d[..., :, None]
+    Xh, Ah = _adjoint(xp, X), _adjoint(xp, A)
+    v, n = xp.matmul(X, c), xp.matmul(Xh, d)
+    beta = 1 + xp.matmul(_adjoint(xp, d), v)
+    beta_bar = _adjoint(xp, beta)
+    w, m = c - xp.matmul(A, v), d - xp.matmul(Ah, n)
+    # Projected twice: what one projection leaves of a c in the range is mostly rounding.
+    w, m = w - xp.matmul(A, xp.matmul(X, w)), m - xp.matmul(Ah, xp.matmul(Xh, m))
+    r, p = xp.matmul(Xh, v), xp.matmul(X, n)
+    cc, dd, vv, nn, ww, mm = (xp.sum(xp.abs(x) ** 2, axis=(-2, -1), keepdims=True) for x in (c, d, v, n, w, m))
+    tolerance = xp.astype(tolerance, cc.dtype)[..., None, None]
+    no_w, no_m = xp.sqrt(ww) <= tolerance * xp.sqrt(cc), xp.sqrt(mm) <= tolerance * xp.sqrt(dd)
+    no_beta = xp.abs(beta) <= tolerance * (1 + xp.sqrt(dd) * xp.sqrt(vv))
+    six, second, fourth = no_w & no_m & no_beta, no_w, ~no_w & no_m
+
+    def nonzero(x: Array) -> Array:
+        return xp.astype(xp.where(x == 0, xp.ones_like(x), x), X.dtype)
+
+    vv, nn, ww, mm = (xp.astype(x, X.dtype) for x in (vv, nn, ww, mm))
+    sigma_2 = nonzero(vv * mm + beta * beta_bar)
+    sigma_4 = nonzero(nn * ww + beta * beta_bar)
+    scalar = xp.matmul(_adjoint(xp, n), r) / nonzero(vv * nn)
+
+    def choose(in_6: Array, in_23: Array, in_45: Array, in_1: Array) -> Array:
+        return xp.where(six, in_6, xp.where(second, in_23, xp.where(fourth, in_45, in_1)))
+
+    a1 = choose(v, (beta * m - mm * v) / sigma_2, (beta * p - nn * v) / sigma_4, beta * m / nonzero(mm) - v)
+    b1 = choose(scalar * n - r / nonzero(vv), r, w, w / nonzero(ww))
+    a2 = choose(
+        -p / nonzero(nn), -(vv * m + beta_bar * v) / sigma_2, -(ww * p + beta_bar * v) / sigma_4, -m / nonzero(mm)
+    )
+    value = X + xp.matmul(a1, _adjoint(xp, b1)) + xp.matmul(a2, _adjoint(xp, n))
+    step = xp.astype(~no_beta, xp.int64)
+    case = xp.where(six, 6 + 0 * step, xp.where(second, 2 + step, xp.where(fourth, 4 + step, 1 + 0 * step)))
+    return value, case[..., 0, 0]
+
+
+def penrose_norms(A: Array, X: Array) -> Array:
+    """Return the Frobenius norms that the Penrose conditions are made of.
+
+    Parameters
+    ----------
+    A : array, shape (..., m, n)
+    X : array, shape (..., n, m)
+
+    Returns
+    -------
+    array, shape (6, ...)
+        ‖AXA − A‖, ‖XAX − X‖, ‖AX − (AX)ᴴ‖, ‖XA − (XA)ᴴ‖, ‖AX‖, ‖XA‖; real.
+    """
+    xp = array_namespace(A, X)
+    if A.shape[-2] > A.shape[-1]:
+        # The roles of A and X, and with them of AX and XA, change places.
+        found = penrose_norms(X, A)
+        xax, axa, xa, ax, norm_XA, norm_AX = (found[k, ...] for k in range(6))
+        return xp.stack([axa, xax, ax, xa, norm_AX, norm_XA])
+    P = xp.matmul(A, X)
+    axa, xax = xp.matmul(P, A) - A, xp.matmul(X, P) - X
+    m, n = A.shape[-2:]
+    if n > 4 * m and m and bool(to_numpy(xp.all(xp.isfinite(A)) & xp.all(xp.isfinite(X)))):
+        # With [X Aᴴ] = QS the n×n product XA has the norms of S₁S₂ᴴ: memory in proportion to A.
+        S = xp.linalg.qr(xp.concat(xp.broadcast_arrays(X, _adjoint(xp, A)), axis=-1), mode="reduced")[1]
+        Q = xp.matmul(S[..., :m], _adjoint(xp, S[..., m:]))
+    else:
+        Q = xp.matmul(X, A)
+    parts = (axa, xax, P - _adjoint(xp, P), Q - _adjoint(xp, Q), P, Q)
+    return xp.stack([xp.sqrt(xp.sum(xp.abs(part) ** 2, axis=(-2, -1))) for part in parts])

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from rfnumeric.backend import array_namespace, device_of, eps, quiet, to_numpy
-from rfnumeric.kernels import matmul
-from rfnumeric.linalg._common import adjoint, check_finite, frobenius, identity, is_complex
+from rfnumeric.backend import array_namespace, eps, quiet, to_numpy
+from rfnumeric.kernels import matmul, meyer_update
+from rfnumeric.linalg._common import adjoint, check_finite, frobenius, identity
 from rfnumeric.linalg.penrose import RATIO_LIMIT, penrose_residuals
 from rfnumeric.linalg.pinv import pinv
 from rfnumeric.typing import Array, Namespace
@@ -48,9 +48,10 @@ def rank_one_update(A: Array, A_pinv: Array, c: Array, d: Array, *, rtol: float 
     6    w = 0, m = 0, β = 0    −vv⁺A⁺ − A⁺nn⁺ + (v⁺A⁺n⁺ᴴ)vnᴴ
     ==== ====================== ==============================================================================
 
-    Cases 2 and 3 are Meyer's two formulas (β = 0, β ≠ 0) brought to one without a division by β, as are 4 and 5, so
-    that only the rank decisions w = 0, m = 0 and, for both, β = 0 are left. They are made relative to rounding, and w
-    and m are projected twice, since what is left of c after one projection is mostly rounding where it is small.
+    All letters are columns; x⁺ = xᴴ/‖x‖². Cases 2 and 3 are Meyer's two formulas (β = 0, β ≠ 0) brought to one without
+    a division by β, as are 4 and 5, so that only the rank decisions w = 0, m = 0 and, for both, β = 0 are left. They are
+    made relative to rounding, and w and m are projected twice, since what is left of c after one projection is mostly
+    rounding where it is small.
 
     Parameters
     ----------
@@ -60,7 +61,7 @@ def rank_one_update(A: Array, A_pinv: Array, c: Array, d: Array, *, rtol: float 
     d : array, shape (..., n)
     rtol : float, optional
         Size below which w, m (relative to c, d) and β (relative to 1 + ‖d‖‖v‖) count as zero. Default:
-        16·max(m, n)·eps·‖A‖_F‖A⁺‖_F.
+        16·max(m, n)·eps·max(1, ‖A‖_F‖A⁺‖_F).
 
     Returns
     -------
@@ -93,29 +94,14 @@ def rank_one_update(A: Array, A_pinv: Array, c: Array, d: Array, *, rtol: float 
         raise ValueError(
             f"A_pinv must have shape (..., {columns}, {rows}); got {tuple(A_pinv.shape)}. Is it transposed?"
         )
-    c, d = c[..., :, None], d[..., :, None]
-    X, Xh, Ah = A_pinv, adjoint(xp, A_pinv), adjoint(xp, A)
+    if rtol is None:
+        # A floor, so that a zero A (κ = 0) still has a threshold.
+        kappa = frobenius(xp, A) * frobenius(xp, A_pinv)
+        tolerance = MARGIN * max(rows, columns) * eps(A) * xp.maximum(kappa, xp.ones_like(kappa))
+    else:
+        tolerance = rtol + 0 * frobenius(xp, A)
     with quiet():
-        v, n = matmul(X, c), matmul(Xh, d)
-        beta = 1 + matmul(adjoint(xp, d), v)
-        w = _outside(A, X, c - matmul(A, v))
-        m = _outside(Ah, Xh, d - matmul(Ah, n))
-        if rtol is None:
-            tolerance = MARGIN * max(rows, columns) * eps(A) * (frobenius(xp, A) * frobenius(xp, X))[..., None, None]
-        else:
-            tolerance = rtol + 0 * _norm(xp, c)
-        # Meyer's test for zero, with floors so that a rank-zero A (κ = 0) still has a threshold.
-        tolerance = xp.maximum(tolerance, max(rows, columns) * eps(A) + 0 * tolerance)
-        no_w = _norm(xp, w) <= tolerance * _norm(xp, c)
-        no_m = _norm(xp, m) <= tolerance * _norm(xp, d)
-        no_beta = xp.abs(beta) <= tolerance * (1 + _norm(xp, d) * _norm(xp, v))
-        case = xp.where(
-            no_w,
-            xp.where(no_m & no_beta, _full(xp, no_w, 6), xp.where(no_beta, _full(xp, no_w, 2), _full(xp, no_w, 3))),
-            xp.where(no_m, xp.where(no_beta, _full(xp, no_w, 4), _full(xp, no_w, 5)), _full(xp, no_w, 1)),
-        )
-        value = X + _corrections(xp, X, v, n, w, m, beta, case)
-    return RankOneUpdate(value, case[..., 0, 0])
+        return RankOneUpdate(*meyer_update(A, A_pinv, c, d, tolerance))
 
 
 def _outside(A: Array, X: Array, residual: Array) -> Array:
@@ -125,42 +111,6 @@ def _outside(A: Array, X: Array, residual: Array) -> Array:
 
 def _norm(xp: Namespace, column: Array) -> Array:
     return xp.sqrt(xp.sum(xp.abs(column) ** 2, axis=(-2, -1), keepdims=True))
-
-
-def _full(xp: Namespace, mask: Array, value: int) -> Array:
-    return xp.full(mask.shape, value, dtype=xp.int64, device=device_of(mask))
-
-
-def _corrections(xp: Namespace, X: Array, v: Array, n: Array, w: Array, m: Array, beta: Array, case: Array) -> Array:
-    """Return G of each member's case; a case that no member has is not computed."""
-    present = set(to_numpy(case).reshape(-1).tolist())
-    beta_conj = xp.conj(beta) if is_complex(xp, beta) else beta
-    vh, nh, wh = (adjoint(xp, x) for x in (v, n, w))
-    vv, nn, ww, mm = (xp.astype(_norm(xp, x) ** 2, X.dtype) for x in (v, n, w, m))
-    one = xp.ones_like(vv)
-
-    def safe(divisor: Array) -> Array:
-        return xp.where(divisor == 0, one, divisor)
-
-    G = xp.zeros_like(X)
-    if 1 in present:
-        first = matmul(beta * m / safe(mm) - v, wh / safe(ww)) - matmul(m / safe(mm), nh)
-        G = xp.where(case == 1, first, G)
-    if present & {2, 3}:
-        rh = matmul(vh, X)
-        sigma = safe(vv * mm + beta * beta_conj)
-        third = (matmul(beta * m - mm * v, rh) - matmul(vv * m + beta_conj * v, nh)) / sigma
-        G = xp.where((case == 2) | (case == 3), third, G)
-    if present & {4, 5}:
-        p = matmul(X, n)
-        sigma = safe(nn * ww + beta * beta_conj)
-        fifth = (matmul(beta * p - nn * v, wh) - matmul(ww * p + beta_conj * v, nh)) / sigma
-        G = xp.where((case == 4) | (case == 5), fifth, G)
-    if 6 in present:
-        vX, Xn = matmul(vh, X) / safe(vv), matmul(X, n) / safe(nn)
-        sixth = matmul(v, matmul(matmul(vX, n / safe(nn)), nh) - vX) - matmul(Xn, nh)
-        G = xp.where(case == 6, sixth, G)
-    return G
 
 
 def rank_k_update(A: Array, Z: Array, C: Array, D: Array) -> tuple[Array, Array]:

@@ -279,6 +279,47 @@ def draw_kronecker_apply(c: Case) -> list:
     return [c.place(c.rng.uniform(-1, 1, shape).astype(c.dtype)) for shape in shapes]
 
 
+def bound_meyer_update(e: float, A: Any, X: Any, c: Any, d: Any, tolerance: Any) -> list:
+    # κ ≤ 4, ‖A‖, ‖A⁺‖ ≤ 4, ‖c‖, ‖d‖ ≤ 3 as drawn, and the case is clear. Each of a dozen products of vectors up to
+    # 100 loses (m + n)·eps; the divisions by ‖w‖², ‖m‖² and σ, at least 0.01, amplify that.
+    return [12 * (sum(A.shape[-2:]) + 2) * e * 100 / 0.01, 0]
+
+
+def draw_meyer_update(c: Case) -> list:
+    lead, m, n = c.lead(), c.size(1, 6), c.size(1, 6)
+    rank = c.size(1, min(m, n))
+    U, V = (np.linalg.qr(c.rng.standard_normal((*lead, s, rank)))[0] for s in (m, n))
+    S = c.rng.uniform(0.5, 2, (*lead, 1, rank))
+    A, X = (U * S) @ V.swapaxes(-1, -2), (V / S) @ U.swapaxes(-1, -2)
+
+    def vector(basis: np.ndarray, size: int) -> np.ndarray:
+        x = (basis @ c.rng.uniform(-1, 1, (*lead, rank, 1)))[..., 0]
+        if c.choice(True, False) and size > rank:  # and a part outside the range, of size 1
+            y = c.rng.standard_normal((*lead, size, 1))
+            y = y - basis @ (basis.swapaxes(-1, -2) @ y)
+            x = x + y[..., 0] / np.linalg.norm(y, axis=-2)
+        return x
+
+    left, right = vector(U, m), vector(V, n)
+    beta = 1 + np.sum(right * (X @ left[..., None])[..., 0], axis=-1, keepdims=True)
+    # β away from zero: at zero the case itself is decided by rounding.
+    right = np.where(np.abs(beta) < 0.2, -right, right)
+    operands = [c.place(a.astype(c.dtype)) for a in (A, X, left, right)]
+    return [*operands, c.place(np.full(lead, 1e-2).astype(c.dtype))]
+
+
+def bound_penrose_norms(e: float, A: Any, X: Any) -> list:
+    # Entries up to 1: three-fold products sum m·n terms of size 1, m·n such sums.
+    m, n = A.shape[-2:]
+    return [4 * (m + n + 2) ** 3 * e]
+
+
+def draw_penrose_norms(c: Case) -> list:
+    lead, m, n = c.lead(), c.size(0, 7), c.size(0, 7)
+    shapes = ((*c.shared(lead), m, n), (*c.shared(lead), n, m))
+    return [c.place(c.rng.uniform(-1, 1, shape).astype(c.dtype)) for shape in shapes]
+
+
 @dataclass
 class Twin:
     """How to draw a kernel's arguments, how far its results may be from the reference, and what it may overwrite."""
@@ -300,6 +341,8 @@ TWINS = {
     "gram_pinv": Twin(draw_gram_pinv, bound_gram_pinv),
     "kronecker_apply": Twin(draw_kronecker_apply, bound_kronecker_apply),
     "matmul": Twin(draw_matmul, bound_matmul),
+    "meyer_update": Twin(draw_meyer_update, bound_meyer_update),
+    "penrose_norms": Twin(draw_penrose_norms, bound_penrose_norms),
     "reciprocal_derivative": Twin(draw_reciprocal_derivative, bound_reciprocal_derivative),
     "sgd_update": Twin(draw_sgd_update, bound_sgd_update, (0, 1)),
     "softmax_cross_entropy": Twin(draw_softmax_cross_entropy, bound_softmax_cross_entropy),

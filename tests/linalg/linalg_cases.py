@@ -1,4 +1,4 @@
-"""Matrices whose singular values are known, drawn by shape, kind, rank and spectrum; and an oracle in higher precision."""
+"""Matrices of known singular values, drawn by shape, kind, rank and spectrum; and an oracle in higher precision."""
 
 from __future__ import annotations
 
