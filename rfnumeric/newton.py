@@ -110,7 +110,9 @@ def hildebrandt_graves(
     if T.ndim != 2 or tuple(y0.shape) != (T.shape[0],):
         raise ValueError(f"T must have shape (k, m) with y0 of shape (k,); got {tuple(T.shape)}, {tuple(y0.shape)}.")
     tolerance = 4 * eps(y0) * math.sqrt(y0.shape[0]) if rtol is None else rtol
-    y, steps, errors, status, start = y0, [], [], "max_iterations", math.nan
+    steps: list[float] = []
+    errors: list[float] = []
+    y, status, start = y0, "max_iterations", math.nan
     with quiet():
         while True:
             value = F(y)

@@ -164,7 +164,7 @@ def rectangular_pairs(lab: Lab) -> Measured:
 
 
 def _starts(lab: Lab, half_width: float, count: int) -> tuple[Array, Array]:
-    return tuple(lab.eye(10) - lab.uniform(-half_width, half_width, count, 10, 10) for _ in range(2))  # type: ignore
+    return tuple(lab.eye(10) - lab.uniform(-half_width, half_width, count, 10, 10) for _ in range(2))
 
 
 def _run(

@@ -14,7 +14,19 @@ from rfnumeric.audit.lab import Lab
 from rfnumeric.audit.mathematics import plain
 from rfnumeric.backend import Backend, get_backend
 
-FILES = ("pseudoinverse", "coupled", "jacobian", "reciprocal", "theorem1", "gauss_newton", "training", "wording")
+FILES = (
+    "pseudoinverse",
+    "recirculation",
+    "coupled",
+    "jacobian",
+    "reciprocal",
+    "updates",
+    "theorem1",
+    "hypotheses",
+    "gauss_newton",
+    "training",
+    "wording",
+)
 """Files of claims, in the order of the papers' sections."""
 
 Progress = Callable[[int, int, Claim], None]

@@ -279,6 +279,38 @@ def feedback_alignment(lab: Lab) -> Measured:
     )
 
 
+@claim(
+    "N09",
+    place="v1 §6; v2 §6",
+    statement="The convergence properties of the method of Hildebrandt and Graves compared to gradient descent are "
+    "still unknown.",
+    verdict=verdicts.OPEN,
+    note="For networks and batches it is open. For one input it is not: to first order every step takes the same "
+    "share of the error, whatever "
+    "the condition number, where gradient descent's best step needs a number of iterations in proportion to $κ^2$.",
+)
+def against_gradient_descent(lab: Lab) -> Measured:
+    """Count the iterations that bring a linear system's error to a thousandth, by both methods, as κ grows."""
+    kappas, counts = [2, 5, 10, 20], {"Hildebrandt–Graves": [], "gradient descent": []}
+    for kappa in kappas:
+        A = lab.matrix(6, 6, 1 / kappa, 1.0)
+        e, T, best = lab.normal(6, 1), lab.pinv(A), 2 / (1 + kappa**-2)
+        for name, step in (("Hildebrandt–Graves", lab.mm(A, T)), ("gradient descent", best * lab.mm(A, lab.t(A)))):
+            left, k = e, 0
+            while lab.norm(left) > 1e-3 * lab.norm(e) and k < 20 * kappa**2:
+                left, k = left - lab.mm(step, left), k + 1
+            counts[name].append(k)
+    curves = [Curve(name, [float(k) for k in kappas], [float(v) for v in values]) for name, values in counts.items()]
+    said = "; ".join(f"{name} {', '.join(map(str, values))}" for name, values in counts.items())
+    return Measured(
+        None,
+        f"Iterations for κ = {', '.join(map(str, kappas))}, one linear system: {said}.",
+        open=True,
+        values={name: float(values[-1]) for name, values in counts.items()},
+        figure=Figure("Iterations to a thousandth of the error", "κ", "iterations", curves, log_y=True),
+    )
+
+
 def _step(lab: Lab, delta: Array, h: Array) -> Array:
     return lab.mm(lab.t(delta), h)
 

@@ -7,7 +7,18 @@ import dataclasses
 import pytest
 
 from rfnumeric import linalg, newton, nn, rules
-from rfnumeric.audit import coupled, gauss_newton, lab, pseudoinverse, reciprocal, theorem1, training
+from rfnumeric.audit import (
+    coupled,
+    gauss_newton,
+    hypotheses,
+    lab,
+    pseudoinverse,
+    reciprocal,
+    recirculation,
+    theorem1,
+    training,
+    updates,
+)
 from rfnumeric.audit import jacobian as jacobian_claims
 from rfnumeric.audit.run import run_audit
 from rfnumeric.nn import reciprocal_diagonal
@@ -93,7 +104,7 @@ SABOTAGE = {
     "P03": (pseudoinverse, "ben_israel_cohen", iteration_with_half_steps_only),
     "P05": (pseudoinverse, "satisfied_conditions", conditions_without_the_fourth),
     "P06": (pseudoinverse, "recirculate", recirculation_with_the_wrong_sign),
-    "P10": (pseudoinverse, "autoencoder_step", autoencoder_with_the_wrong_sign),
+    "P10": (recirculation, "autoencoder_step", autoencoder_with_the_wrong_sign),
     "C01": (coupled, "CoupledRule", CoupledRuleAsPrinted),
     "C02": (coupled, "CoupledRule", CoupledRuleAsPrinted),
     "J07": (jacobian_claims, "jacobian", jacobian_without_own_layer),
@@ -101,11 +112,11 @@ SABOTAGE = {
     "J11": (jacobian_claims, "Backprop", BackpropThroughPseudoinverses),
     "R02": (lab, "activation_reciprocals", reciprocals_by_transpose),
     "R07": (reciprocal, "weight_reciprocal", weight_reciprocal_without_own_layer),
-    "R11": (reciprocal, "RFTwoPhase", rule_without_normalization),
-    "R12": (reciprocal, "RFTwoPhase", rule_without_normalization),
+    "R11": (updates, "RFTwoPhase", rule_without_normalization),
+    "R12": (updates, "RFTwoPhase", rule_without_normalization),
     "T01": (theorem1, "hildebrandt_graves", newton_uphill),
     "T07": (theorem1, "certificate", certificate_that_forgets_the_null_space),
-    "T11": (theorem1, "hildebrandt_graves", newton_without_relaxation),
+    "T11": (hypotheses, "hildebrandt_graves", newton_without_relaxation),
     "G06": (gauss_newton, "gauss_newton_step", damped_gauss_newton),
     "N05": (training, "rank_one_update", rank_one_update_with_the_wrong_sign),
 }
