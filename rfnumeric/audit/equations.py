@@ -58,7 +58,11 @@ EQUATIONS = (
         "rfnumeric.linalg.penrose:penrose_residuals",
     ),
     Equation(
-        "§3", "§3", "$X_{t+1} - X_t = X_t - X_tAX_t$", ("P03", "P04"), "rfnumeric.linalg.iterations:ben_israel_cohen"
+        "§3",
+        "§3",
+        "$X_{t+1} - X_t = X_t - X_tAX_t$",
+        ("P03", "P04", "P16"),
+        "rfnumeric.linalg.iterations:ben_israel_cohen",
     ),
     Equation(
         "§3",

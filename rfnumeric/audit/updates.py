@@ -1,4 +1,4 @@
-"""Claims of §4.2 and the Algorithm boxes about the update that the reciprocals give: forms, scale, all layers, batches."""
+"""Claims of §4.2 and the Algorithm boxes about the update that reciprocals give: forms, scale, layers, batches."""
 
 from __future__ import annotations
 
