@@ -1,86 +1,124 @@
-"""One epoch of training, rfnumeric beside PyTorch eager, interleaved in one process.
+"""A whole epoch with its data pipeline and evaluation, beside the sum of its steps and PyTorch's epoch.
 
-Run ``python benchmarks/epoch.py`` (PyTorch: ``pip install torch``; MNIST is used where it is at hand, mnist-5k
-elsewhere). Each round times one epoch of each contestant, so that noise of the machine hits all alike; the medians over
-rounds and their ratios to PyTorch are printed. PyTorch's loop is the fast one: data resident as float32, batches by one
-index, no DataLoader.
+MNIST is used where it is at hand (``rfnumeric datasets fetch mnist``), mnist-5k elsewhere.
 """
 
 from __future__ import annotations
 
-import argparse
-import statistics
-import time
-from collections.abc import Callable
-from dataclasses import replace
-
-from rfnumeric.datasets import Dataset, load, status
+from rfnumeric.datasets import load, status
+from rfnumeric.experiments import bench_work as work
 from rfnumeric.training import PAPER_SIZES, RunConfig
 from rfnumeric.training.loop import Loop
 
-RULES = ("backprop", "feedback-alignment", "rf-two-phase", "rf-parallel", "pseudo-backprop")
+BATCH = 32
 
 
-def ours(config: RunConfig, dataset: Dataset) -> Callable[[], None]:
-    """Return a function that trains one more epoch, without evaluation."""
-    loop = Loop(config, dataset)
-    loop.evaluate()  # compiles and warms what an epoch uses
+def dataset(name):
+    if not status(name).present:
+        raise NotImplementedError(f"{name} is not at hand: rfnumeric datasets fetch {name}")
+    return load(name, download=False)
+
+
+class Epoch:
+    """One pass over the training set and one over the test set; "its steps" takes as many steps on one batch."""
+
+    param_names = ("contestant", "dataset", "rule")
+    params = (
+        ["its steps", "epoch", "PyTorch eager"],
+        ["mnist-5k", "mnist"],
+        list(work.OUR_RULES),
+    )
+    quick = {"dataset": ["mnist-5k"], "rule": ["backprop"]}  # noqa: RUF012
+    bound = "its steps"
+    peers = ("PyTorch eager",)
+    timeout = 600
+
+    def setup(self, contestant, name, rule):
+        data = dataset(name)
+        config = work.configuration(rule, PAPER_SIZES["mnist"], BATCH, dataset=name)
+        if contestant == "epoch":
+            self.run = our_epoch(config, data)
+        elif contestant == "its steps":
+            steps = work.our_steps(config)
+            self.run = lambda: steps(-(-len(data.train_labels) // BATCH))
+        elif rule == "backprop":
+            self.run = torch_epoch(config, data)
+        else:
+            raise NotImplementedError("PyTorch's epoch is measured for backprop alone")
+
+    def time_epoch(self, *params):
+        self.run()
+
+
+def our_epoch(config, data):
+    loop = Loop(config, data)
     epochs = iter(range(1, 10**9))
-    return lambda: loop.train_epoch(next(epochs))
 
-
-def torch_eager(config: RunConfig, dataset: Dataset) -> Callable[[], None]:
-    """Return a function that trains one epoch by PyTorch eager with SGD on the same network and data."""
-    import torch
-
-    torch.manual_seed(config.seed)
-    x = torch.tensor(dataset.train_images).to(torch.float32) * (2 / 255) - 1
-    y = torch.tensor(dataset.train_labels)
-    layers: list[torch.nn.Module] = []
-    for n_in, n_out in zip(config.sizes, config.sizes[1:], strict=False):
-        layers += [torch.nn.Linear(n_in, n_out, bias=config.bias), torch.nn.LeakyReLU(config.negative_slope)]
-    network = torch.nn.Sequential(*layers)
-    loss = torch.nn.CrossEntropyLoss()
-    optimizer = torch.optim.SGD(network.parameters(), lr=config.lr)
-
-    def epoch() -> None:
-        for index in torch.randperm(len(y)).split(config.batch_size):
-            optimizer.zero_grad(set_to_none=True)
-            loss(network(x[index]), y[index]).backward()
-            optimizer.step()
+    def epoch():
+        loop.train_epoch(next(epochs))
+        loop.evaluate()
 
     return epoch
 
 
-def main() -> None:
-    """Time all contestants and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--batch-size", type=int, default=32)
-    arguments = parser.parse_args()
-    name = "mnist" if status("mnist").present else "mnist-5k"
-    dataset = load(name)
-    base = RunConfig(sizes=PAPER_SIZES["mnist"], batch_size=arguments.batch_size, dataset=name, lr=1e-3)
-    # The reciprocal rules run with a slope and rate at which they stay finite; the work of a step is the same.
-    contestants = {"PyTorch eager, backprop": torch_eager(base, dataset)}
-    for rule in RULES:
-        config = replace(base, rule=rule, negative_slope=0.5 if rule.startswith("rf") else base.negative_slope)
-        contestants[rule] = ours(config, dataset)
-    seconds: dict[str, list[float]] = {contestant: [] for contestant in contestants}
-    for epoch in contestants.values():
-        epoch()
-    for _ in range(arguments.rounds):
-        for contestant, epoch in contestants.items():
-            started = time.perf_counter()
-            epoch()
-            seconds[contestant].append(time.perf_counter() - started)
-    peer = statistics.median(seconds["PyTorch eager, backprop"])
-    print(f"{name}, {'-'.join(map(str, base.sizes))}, batch {base.batch_size}, float32, {arguments.rounds} rounds")
-    print(f"{'':26s}{'median s':>10s}{'min s':>10s}{'max s':>10s}{'of PyTorch':>12s}")
-    for contestant, values in seconds.items():
-        median = statistics.median(values)
-        print(f"{contestant:26s}{median:10.3f}{min(values):10.3f}{max(values):10.3f}{median / peer:12.2f}")
+def torch_epoch(config, data):
+    """PyTorch's fast loop: data resident as float32, batches by one index, no DataLoader."""
+    torch = work.torch_module()
+    torch.manual_seed(0)
+    x, x_test = (torch.tensor(i).to(torch.float32) * (2 / 255) - 1 for i in (data.train_images, data.test_images))
+    y, y_test = torch.tensor(data.train_labels), torch.tensor(data.test_labels)
+    network = work.torch_network(config.sizes)
+    loss = torch.nn.CrossEntropyLoss()
+    optimizer = torch.optim.SGD(network.parameters(), lr=work.TINY_LR)
+
+    def epoch():
+        for index in torch.randperm(len(y)).split(BATCH):
+            optimizer.zero_grad(set_to_none=True)
+            loss(network(x[index]), y[index]).backward()
+            optimizer.step()
+        with torch.no_grad():
+            for part, labels in zip(x_test.split(1000), y_test.split(1000), strict=True):
+                (network(part).argmax(-1) == labels).sum().item()
+
+    return epoch
+
+
+class PapersWay:
+    """Test accuracy after one epoch of mnist-5k: W⁺ every 20 steps here, at every step in PyTorch, as the papers' code.
+
+    The same first weights, batches and learning rate.
+    """
+
+    param_names = ("contestant", "lr")
+    params = (["rf-two-phase", "pinv of every layer"], [1.0])
+    peers = ("pinv of every layer",)
+    unit = "%"
+    timeout = 600
+
+    def setup(self, contestant, lr):
+        config = RunConfig(
+            rule="rf-two-phase", hidden="identity", negative_slope=0.5, lr=lr, batch_size=BATCH, dataset="mnist-5k"
+        )
+        self.loop = Loop(config, dataset("mnist-5k"))
+        self.torch = None if contestant == "rf-two-phase" else work.torch_module()
+
+    def track_accuracy(self, *params):
+        if self.torch is None:
+            self.loop.train_epoch(1)
+        else:
+            self._papers_epoch()
+        return float(self.loop.evaluate()[1][0])
+
+    def _papers_epoch(self):
+        network = self.loop.network
+        # PyTorch trains the loop's own weights: from_numpy shares their memory.
+        W = [self.torch.from_numpy(w) for w in network.W[1:]]
+        rule = work.TorchFeedback(W, "pinv", self.loop.lr, hidden_slope=1.0)
+        for x, y in self.loop.data.batches(self.loop.streams.child("batches", 1), BATCH):
+            rule.step(self.torch.from_numpy(x), self.torch.from_numpy(y))
 
 
 if __name__ == "__main__":
-    main()
+    from rfnumeric.experiments.bench_classes import main
+
+    main(__file__)

@@ -1,0 +1,224 @@
+"""What the benchmarks are held to: each target with its limit, and the exponents at which costs should grow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Results = Sequence[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A number that the results must show.
+
+    Attributes
+    ----------
+    text : str
+        What is measured.
+    limit : float
+    at_most : bool
+        Whether the number must not exceed the limit; else it must reach it.
+    unit : str
+        Of number and limit; empty for a ratio.
+    number : callable
+        Takes the results and returns the number, or None where it was not measured.
+    """
+
+    text: str
+    limit: float
+    at_most: bool
+    unit: str
+    number: Callable[[Results], float | None]
+
+    def evaluate(self, results: Results) -> dict[str, Any]:
+        """Return the target's line of the report; ``met`` is None where the number was not measured."""
+        measured = self.number(results)
+        met = None if measured is None else (measured <= self.limit if self.at_most else measured >= self.limit)
+        return {
+            "target": self.text,
+            "limit": self.limit,
+            "at_most": self.at_most,
+            "unit": self.unit,
+            "measured": measured,
+            "met": met,
+        }
+
+
+def find(results: Results, name: str, **params: Any) -> dict[str, Any] | None:
+    """Return the first result of that name whose parameters include `params`."""
+    for result in results:
+        if result["name"] == name and params.items() <= result["params"].items():
+            return result
+    return None
+
+
+def seconds(results: Results, name: str, **params: Any) -> float | None:
+    """Return a result's median seconds, or None."""
+    found = find(results, name, **params)
+    return found["median_s"] if found else None
+
+
+def ratio(name: str, of: str, to: str, **params: Any) -> Callable[[Results], float | None]:
+    """Return a function that gives contestant `of`'s median over contestant `to`'s, or None where one is missing."""
+
+    def number(results: Results) -> float | None:
+        a, b = (seconds(results, name, contestant=c, **params) for c in (of, to))
+        return None if a is None or b is None else a / b
+
+    return number
+
+
+def worst(name: str, scale: float = 1.0, **params: Any) -> Callable[[Results], float | None]:
+    """Return a function that gives the largest value (or median) of the results of one name, times `scale`."""
+
+    def number(results: Results) -> float | None:
+        found = [r.get("value", r.get("median_s")) for r in results if r["name"] == name]
+        kept = [
+            v
+            for v, r in zip(found, [r for r in results if r["name"] == name], strict=True)
+            if params.items() <= r["params"].items()
+        ]
+        return scale * max(kept) if kept else None
+
+    return number
+
+
+def _steps(network: str, limits: tuple[float, float, float, float], backend: str = "numpy") -> list[Target]:
+    name, same = (
+        "steps.Step.time_twenty_steps",
+        {"network": network, "batch": 32, "dtype": "float32", "backend": backend},
+    )
+    eager, bare, two_phase, parallel = limits
+    return [
+        Target(f"{text}, {network} network", limit, True, "", ratio(name, of, to, **same))
+        for text, limit, of, to in (
+            ("backprop step / PyTorch eager", eager, "backprop", "PyTorch eager"),
+            ("backprop step / bare products", bare, "backprop", "bare products"),
+            ("feedback alignment / PyTorch eager", eager, "feedback-alignment", "PyTorch feedback alignment"),
+            ("feedback alignment / bare products", bare, "feedback-alignment", "bare products"),
+            ("two-phase with its sleep / backprop", two_phase, "rf-two-phase", "backprop"),
+            ("parallel / backprop", parallel, "rf-parallel", "backprop"),
+        )
+    ]
+
+
+def _accuracy_lost(results: Results) -> float | None:
+    """Accuracy of the papers' way minus ours, in points; negative where ours is better."""
+    name = "epoch.PapersWay.track_accuracy"
+    ours, theirs = (find(results, name, contestant=c) for c in ("rf-two-phase", "pinv of every layer"))
+    return None if ours is None or theirs is None else theirs["value"] - ours["value"]
+
+
+def _gpu_ratio(results: Results) -> float | None:
+    name, same = "steps.Step.time_twenty_steps", {"network": "mnist", "batch": 32, "backend": "cupy"}
+    a, b = (seconds(results, name, contestant=c, **same) for c in ("PyTorch eager", "backprop"))
+    return None if a is None or b is None else a / b
+
+
+def _gpu_population(results: Results) -> float | None:
+    name, same = "population.Population.time_twenty_steps", {"K": 20, "network": "mnist", "backend": "cupy"}
+    a, b = (seconds(results, name, contestant=c, **same) for c in ("one call", "one network"))
+    return None if a is None or b is None else a / b
+
+
+POPULATION = {"K": 20, "network": "mnist", "rule": "backprop", "backend": "numpy"}
+
+TARGETS = (
+    *_steps("mnist", (0.80, 1.3, 1.25, 1.6)),
+    *_steps("cifar-10", (0.75, 1.2, 1.3, 1.7)),
+    Target(
+        "papers' way, torch.linalg.pinv of every layer at every step / two-phase, an epoch's steps",
+        25,
+        False,
+        "",
+        ratio("steps.PapersWay.time_steps", "pinv of every layer", "rf-two-phase"),
+    ),
+    Target("accuracy after an epoch, papers' way minus two-phase", 0.5, True, " points", _accuracy_lost),
+    Target(
+        "epoch of MNIST with data pipeline and evaluation / its steps",
+        1.15,
+        True,
+        "",
+        ratio("epoch.Epoch.time_epoch", "epoch", "its steps", dataset="mnist", rule="backprop"),
+    ),
+    Target(
+        "20 networks in one call / 20 calls",
+        0.9,
+        True,
+        "",
+        ratio("population.Population.time_twenty_steps", "one call", "K calls", **POPULATION),
+    ),
+    Target(
+        "peak memory of training on CIFAR-10, data set included",
+        700,
+        True,
+        " MiB",
+        worst("memory.Training.peakmem_train_cifar10", 2.0**-20),
+    ),
+    Target(
+        "peak memory of a layer's Kronecker reciprocal / the layer's own size",
+        2,
+        True,
+        "",
+        worst("memory.Reciprocal.track_peak"),
+    ),
+    Target("rfnumeric --help", 0.4, True, " s", worst("startup.Startup.time_process", contestant="rfnumeric --help")),
+    Target("import rfnumeric", 0.3, True, " s", worst("startup.Startup.time_process", contestant="import rfnumeric")),
+    Target("GPU: PyTorch eager / a step, batch 32", 3, False, "", _gpu_ratio),
+    Target("GPU: 20 networks / one network", 2, True, "", _gpu_population),
+)
+"""All of them; a topic that did not run leaves its targets without a number."""
+
+ARITHMETIC = {"width": 2.0, "depth": 1.0, "batch": 1.0, "population": 1.0}
+"""Quantity → exponent at which the number of operations of a step grows with it."""
+
+
+def exponents(results: Results) -> list[dict[str, Any]]:
+    """Fit time ∝ value^p to `scaling.Growth`, for each quantity and rule.
+
+    Parameters
+    ----------
+    results : sequence of dict
+
+    Returns
+    -------
+    list of dict
+        ``rule``, ``quantity``, ``values``, ``exponent`` (least squares of log time over log value, all points),
+        ``last`` (between the two largest values, where overheads weigh least) and ``operations`` (the exponent of the
+        number of operations).
+    """
+    series: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for result in results:
+        if result["name"] == "scaling.Growth.time_twenty_steps":
+            quantity, value = result["params"]["case"].split()
+            series.setdefault((result["params"]["rule"], quantity), []).append((float(value), result["median_s"]))
+    fits = []
+    for (rule, quantity), points in series.items():
+        if len(points) >= 2:
+            points = sorted(points)
+            fits.append({
+                "rule": rule,
+                "quantity": quantity,
+                "values": [value for value, _ in points],
+                "exponent": slope(points),
+                "last": slope(points[-2:]),
+                "operations": ARITHMETIC[quantity],
+            })
+    return fits
+
+
+def slope(points: Sequence[tuple[float, float]]) -> float:
+    """Return the least-squares slope of log y over log x.
+
+    Examples
+    --------
+    >>> round(slope([(1.0, 3.0), (2.0, 12.0), (4.0, 48.0)]), 12)
+    2.0
+    """
+    x, y = ([math.log(p[i]) for p in points] for i in (0, 1))
+    mean_x, mean_y = sum(x) / len(x), sum(y) / len(y)
+    squares = sum((a - mean_x) ** 2 for a in x)
+    return sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True)) / squares
