@@ -77,9 +77,14 @@ class CoupledRule:
 
     def step(self, steps: int = 1) -> None:
         """Take `steps` simultaneous steps."""
-        rate_V = 0.0 if self.one_sided else self.rate
+        rate_U, rate_V = self.rate, 0.0 if self.one_sided else self.rate
+        printed = self.form == "printed"
         with quiet():
-            self.U, self.V = coupled_steps(self.U, self.V, self.rate, rate_V, self.decay, self.form == "printed", steps)
+            # The smaller of UV and VU: zero eigenvalues of the larger one are unstable, and rounding would feed them.
+            if self.U.shape[-2] <= self.U.shape[-1]:
+                self.U, self.V = coupled_steps(self.U, self.V, rate_U, rate_V, self.decay, printed, steps)
+            else:
+                self.V, self.U = coupled_steps(self.V, self.U, rate_V, rate_U, self.decay, printed, steps)
         self.iterations += steps
 
     def change(self) -> Array:
@@ -87,11 +92,16 @@ class CoupledRule:
         xp, U, V = self.xp, self.U, self.V
         own = 0.0 if self.form == "printed" else 1.0 - self.decay
         with quiet():
-            P = matmul(U, V)
-            change = ratio(xp, frobenius(xp, own * U - matmul(P, U)), frobenius(xp, U))
+            if U.shape[-2] <= U.shape[-1]:
+                P = matmul(U, V)
+                PU, VP = matmul(P, U), matmul(V, P)
+            else:
+                P = matmul(V, U)
+                PU, VP = matmul(U, P), matmul(P, V)
+            change = ratio(xp, frobenius(xp, own * U - PU), frobenius(xp, U))
             if self.one_sided:
                 return change
-            return xp.maximum(change, ratio(xp, frobenius(xp, own * V - matmul(V, P)), frobenius(xp, V)))
+            return xp.maximum(change, ratio(xp, frobenius(xp, own * V - VP), frobenius(xp, V)))
 
     def run(self, *, rtol: float | None = None, max_iterations: int = 2000, check_every: int = 10) -> IterationResult:
         """Step until every pair stands still or is no longer finite.

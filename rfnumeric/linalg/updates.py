@@ -48,10 +48,10 @@ def rank_one_update(A: Array, A_pinv: Array, c: Array, d: Array, *, rtol: float 
     6    w = 0, m = 0, β = 0    −vv⁺A⁺ − A⁺nn⁺ + (v⁺A⁺n⁺ᴴ)vnᴴ
     ==== ====================== ==============================================================================
 
-    All letters are columns; x⁺ = xᴴ/‖x‖². Cases 2 and 3 are Meyer's two formulas (β = 0, β ≠ 0) brought to one without
-    a division by β, as are 4 and 5, so that only the rank decisions w = 0, m = 0 and, for both, β = 0 are left. They are
-    made relative to rounding, and w and m are projected twice, since what is left of c after one projection is mostly
-    rounding where it is small.
+    All letters are columns; x⁺ = xᴴ/‖x‖². Cases 2 and 3 are Meyer's two formulas (β = 0, β ≠ 0) brought to one
+    without a division by β, as are 4 and 5, so that only the decisions w = 0, m = 0 and, for both, β = 0 are left. They
+    are made relative to rounding, and w and m are projected twice, since what is left of c after one projection is
+    mostly rounding where it is small.
 
     Parameters
     ----------

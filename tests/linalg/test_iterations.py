@@ -188,11 +188,12 @@ def test_eigenvalues_follow_the_logistic_equation() -> None:
     assert errors[0] / errors[1] == pytest.approx(2, rel=0.1)
 
 
-def test_limit_of_rectangular_pairs() -> None:
+@pytest.mark.parametrize("shape", [(3, 6), (6, 3)])
+def test_limit_of_rectangular_pairs(shape: tuple[int, int]) -> None:
     rng = np.random.default_rng(5)
     for _ in range(5):
-        U = rng.standard_normal((3, 6))
-        V = 0.5 * np.linalg.pinv(U) + 0.02 * rng.standard_normal((6, 3))
+        U = rng.standard_normal(shape)
+        V = 0.5 * np.linalg.pinv(U) + 0.02 * rng.standard_normal(shape[::-1])
         result = coupled_rule(U, V)
         assert result.status == "stagnated"
         assert {1, 2} < result.conditions < {1, 2, 3, 4}
