@@ -81,6 +81,5 @@ def print_results(results: list[Result], console: Console) -> None:
         console.print(table(results), highlight=False)
     counts = summary(results)
     said = ", ".join(f"{counts[v]} {v}" for v in COLOURS if v in counts)
-    console.print(
-        f"{len(results)} claims: {said}. Contradicted by their evidence: {counts['contradicted']}.", highlight=False
-    )
+    number = f"{len(results)} claim{'s' if len(results) != 1 else ''}"
+    console.print(f"{number}: {said}. Contradicted by their evidence: {counts['contradicted']}.", highlight=False)
