@@ -14,6 +14,7 @@ from collections.abc import Callable
 import numpy as np
 import scipy.linalg
 
+from rfnumeric.experiments.bench_work import torch_module
 from rfnumeric.kernels import matmul, reference_linalg
 from rfnumeric.linalg import GramNewton, coupled_rule, penrose_residuals, pinv
 
@@ -38,6 +39,9 @@ class Pinv:
 
     params = (SHAPES, DTYPES)
     param_names = ("shape", "dtype")
+    quick = {"shape": [(200, 400), (100, 10, 10)]}  # noqa: RUF012
+    bound = "time_bare_products"
+    peers = ("time_scipy", "time_numpy", "time_torch")
 
     def setup(self, shape: tuple[int, ...], dtype: str) -> None:
         self.A = gaussian(shape, dtype)
@@ -50,6 +54,13 @@ class Pinv:
     def time_scipy(self, *_: object) -> None:
         scipy.linalg.pinv(self.A)
 
+    def time_numpy(self, *_: object) -> None:
+        np.linalg.pinv(self.A)
+
+    def time_torch(self, *_: object) -> None:
+        torch = torch_module()
+        torch.linalg.pinv(torch.from_numpy(self.A))
+
     def time_bare_products(self, *_: object) -> None:
         # The Gram matrix and AᴴG⁻¹: no method by Gram matrices does with less.
         matmul(self.Ah, matmul(self.A, self.Ah))
@@ -60,6 +71,8 @@ class Refresh:
 
     params = (DTYPES,)
     param_names = ("dtype",)
+    bound = "time_bare_products"
+    peers = ("time_scipy",)
 
     def setup(self, dtype: str) -> None:
         self.W = [gaussian(shape, dtype) * (2 / shape[1]) ** 0.5 for shape in LAYERS]
@@ -84,6 +97,7 @@ class Coupled:
 
     params = (DTYPES,)
     param_names = ("dtype",)
+    peers = ("time_plain_loop",)
 
     def setup(self, dtype: str) -> None:
         self.U, self.V = papers_pairs(dtype)

@@ -48,7 +48,13 @@ def _cells(rows: Results, shared: dict[str, Any]) -> tuple[list[str], list[list[
         ]
     bound = any(r["ratio_to_bound"] is not None for r in rows)
     peers = list(dict.fromkeys(peer for r in rows for peer in r["ratio_to_peers"]))
-    head = [*varying, "median", "spread", *(["/ bound"] if bound else []), *(f"/ {peer}" for peer in peers)]
+    head = [
+        *varying,
+        "median",
+        "spread",
+        *(["/ bound"] if bound else []),
+        *(f"/ {peer.removeprefix('time_')}" for peer in peers),
+    ]
     body = []
     for r in rows:
         ratios = [r["ratio_to_bound"]] * bound + [r["ratio_to_peers"].get(peer) for peer in peers]
