@@ -38,6 +38,8 @@ Sizes = Annotated[str | None, typer.Option(help="Widths n_0,…,n_L. Default: th
 InputScale = Annotated[str, typer.Option(help="symmetric: pixels in [-1, 1]; unit: in [0, 1].")]
 Initializer = Annotated[str, typer.Option(help="he-normal, lecun-uniform or orthogonal.")]
 Bias = Annotated[bool, typer.Option("--bias/--no-bias", help="Biases; the papers' equations have none.")]
+OptimizerName = Annotated[str, typer.Option(help="sgd, momentum or adam.")]
+Schedule = Annotated[str, typer.Option(help="The learning rate over the run: constant, linear or cosine, to 0.")]
 RuleName = Annotated[
     str, typer.Option(help="backprop, feedback-alignment, rf-two-phase, rf-parallel or pseudo-backprop.")
 ]
@@ -71,8 +73,11 @@ def compare(
     init: Initializer = "he-normal",
     bias: Bias = False,
     lr: Annotated[
-        float | None, typer.Option(help="One learning rate for all rules. Default: the measured ones.")
+        float | None,
+        typer.Option(help="One learning rate for all rules. Default: those measured for sgd; 0.001 otherwise."),
     ] = None,
+    optimizer: OptimizerName = "sgd",
+    lr_schedule: Schedule = "constant",
     tune: Annotated[
         bool, typer.Option(help="Choose learning rates now, on a held-out fifth of the training set.")
     ] = False,
@@ -99,6 +104,8 @@ def compare(
         init=init,
         bias=bias,
         lr=1e-3 if lr is None else lr,
+        optimizer=optimizer,
+        lr_schedule=lr_schedule,
         batch_size=batch_size,
         epochs=epochs,
         seed=seed,
@@ -114,7 +121,7 @@ def compare(
         rates = job.tune_all(base, data, networks=networks, rules=names)
         screen.print(f"Learning rates chosen on a held-out fifth of the training set: {rates}", highlight=False)
     else:
-        rates = {} if lr is not None else job.LEARNING_RATES
+        rates = job.LEARNING_RATES if lr is None and optimizer == "sgd" else {}
     comparisons = job.compare(base, data, networks=networks, rules=names, learning_rates=rates)
     job.publish(comparisons, out=out, as_json=as_json, console=screen)
     if comparisons[-1].run.interrupted:
@@ -135,6 +142,12 @@ def train(
     bias: Bias = False,
     loss: Annotated[str, typer.Option(help="cross-entropy or mse.")] = "cross-entropy",
     lr: Annotated[str, typer.Option(help="Learning rate; several, separated by commas, make a population.")] = "0.001",
+    optimizer: OptimizerName = "sgd",
+    lr_schedule: Schedule = "constant",
+    momentum: Annotated[float | None, typer.Option(help="momentum: μ of v ← μv + G. (default: 0.9)")] = None,
+    beta1: Annotated[float | None, typer.Option(help="adam: decay of the mean of G. (default: 0.9)")] = None,
+    beta2: Annotated[float | None, typer.Option(help="adam: decay of the mean of G². (default: 0.999)")] = None,
+    epsilon: Annotated[float | None, typer.Option(help="adam: ε beside √v. (default: 1e-08)")] = None,
     batch_size: BatchSize = 40,
     epochs: Annotated[int, typer.Option(help="Passes over the training set.")] = 40,
     seed: Annotated[int, typer.Option(help="Seed of weights, batches and noise.")] = 0,
@@ -201,6 +214,7 @@ def train(
         "start": start,
         "feedback_init": feedback_init,
     }
+    of_optimizer = {"momentum": momentum, "beta1": beta1, "beta2": beta2, "epsilon": epsilon}
     if resume and out is None:
         raise ValueError("--resume needs --out, the folder that holds the checkpoint.")
     config = RunConfig(
@@ -216,6 +230,9 @@ def train(
         bias=bias,
         loss=loss,
         lr=_numbers(lr),
+        optimizer=optimizer,
+        optimizer_options={name: value for name, value in of_optimizer.items() if value is not None},
+        lr_schedule=lr_schedule,
         batch_size=batch_size,
         epochs=epochs,
         seed=seed if population is None else tuple(range(seed, seed + population)),

@@ -5,9 +5,10 @@ other library, dtype or ``RFNUMERIC_KERNELS=reference`` gets the reference. A ke
 that its docstring names and returns the result in any case, so callers always use what is returned.
 """
 
-from rfnumeric.kernels import reference, reference_linalg
+from rfnumeric.kernels import reference, reference_linalg, reference_optimizers
 from rfnumeric.kernels.registry import Kernel, accelerated_kernels, forced_reference, use_reference
 
+adam_update = Kernel(reference_optimizers.adam_update)
 add_outer = Kernel(reference.add_outer)
 bias_identity = Kernel(reference.bias_identity)
 bias_leaky_relu = Kernel(reference.bias_leaky_relu)
@@ -20,6 +21,7 @@ gram_pinv = Kernel(reference_linalg.gram_pinv)
 kronecker_apply = Kernel(reference_linalg.kronecker_apply)
 matmul = Kernel(reference.matmul)
 meyer_update = Kernel(reference_linalg.meyer_update)
+momentum_update = Kernel(reference_optimizers.momentum_update)
 penrose_norms = Kernel(reference_linalg.penrose_norms)
 reciprocal_derivative = Kernel(reference.reciprocal_derivative)
 sgd_update = Kernel(reference.sgd_update)
@@ -28,6 +30,7 @@ softmax_cross_entropy = Kernel(reference.softmax_cross_entropy)
 __all__ = [
     "Kernel",
     "accelerated_kernels",
+    "adam_update",
     "add_outer",
     "bias_identity",
     "bias_leaky_relu",
@@ -41,6 +44,7 @@ __all__ = [
     "kronecker_apply",
     "matmul",
     "meyer_update",
+    "momentum_update",
     "penrose_norms",
     "reciprocal_derivative",
     "sgd_update",

@@ -20,12 +20,14 @@ import cupy
 from rfnumeric.kernels.registry import implements
 
 NOT_YET_RUN_ON_A_GPU = (
+    "adam_update",
     "add_outer",
     "bias_identity",
     "bias_leaky_relu",
     "bias_leaky_softplus",
     "bias_tanh",
     "gather_scale",
+    "momentum_update",
     "reciprocal_derivative",
     "sgd_update",
     "softmax_cross_entropy",
@@ -290,3 +292,52 @@ def gather_scale(images: Any, index: Any, scale: float, offset: float, dtype: An
     if out.size:
         _gather()(images, index, samples, width, float(scale), float(offset), out)
     return out
+
+
+# W and the running means are read and written, in one pass. S is a dtype of its own, as in ADD_SCALED.
+MOMENTUM = """
+    v = momentum * v + g;
+    w -= T(rate) * v;
+"""
+ADAM = """
+    m = beta1 * m + rest1 * g;
+    v = beta2 * v + rest2 * (g * g);
+    w -= T(rate) * (m / (sqrt(v) / root + epsilon));
+"""
+
+
+@cache
+def _optimizer(name: str, body: str, numbers: str, means: str) -> cupy.ElementwiseKernel:
+    return cupy.ElementwiseKernel(f"T g, S rate{numbers}", f"T w{means}", body, name)
+
+
+def _writable(X: Any) -> Any:
+    return X if X.flags.c_contiguous else cupy.array(X, order="C")
+
+
+def _rate(lr: Any, W: Any) -> Any:
+    return _per_member(lr, W.ndim - lr.ndim if isinstance(lr, cupy.ndarray) else 0)
+
+
+@implements("momentum_update", "cupy")
+def momentum_update(W: Any, v: Any, G: Any, lr: Any, momentum: float) -> tuple:
+    """See `reference_optimizers.momentum_update`; writes into `W` and `v`."""
+    W, v = _writable(W), _writable(v)
+    if W.size:
+        _optimizer("momentum_update", MOMENTUM, ", T momentum", ", T v")(G, _rate(lr, W), momentum, W, v)
+    return W, v
+
+
+@implements("adam_update", "cupy")
+def adam_update(
+    W: Any, m: Any, v: Any, G: Any, lr: Any, beta1: float, beta2: float, epsilon: float, step: int
+) -> tuple:
+    """See `reference_optimizers.adam_update`; writes into `W`, `m` and `v`."""
+    W, m, v = _writable(W), _writable(m), _writable(v)
+    if W.size:
+        numbers = (beta1, 1 - beta1, beta2, 1 - beta2, math.sqrt(1 - beta2**step), epsilon)
+        kernel = _optimizer(
+            "adam_update", ADAM, ", T beta1, T rest1, T beta2, T rest2, T root, T epsilon", ", T m, T v"
+        )
+        kernel(G, _rate(lr / (1 - beta1**step), W), *numbers, W, m, v)
+    return W, m, v

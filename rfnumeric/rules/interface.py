@@ -7,7 +7,7 @@ One training step is::
     feedback = rule.sleep(network, feedback, streams, step)
     trace.delta = rule.deltas(network, trace, e, feedback)
     feedback = rule.learn_feedback(network, trace, feedback, streams, step)
-    network.update(trace, lr)
+    network.update(trace, lr)    # or an optimizer's step along the same direction
 
 `sleep` sees no activity (exact refresh, noise-driven learning); `learn_feedback` sees the step's own trace, its `delta`
 included, and the weights that produced it, since it comes before the update. Everything broadcasts over a leading

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from rfnumeric.rules import Feedback
 from rfnumeric.training.config import RunConfig
 from rfnumeric.training.files import plain, write_atomically
 from rfnumeric.training.history import EpochRecord
+from rfnumeric.training.optimizers import OptimizerState
 from rfnumeric.typing import Array
 
 FORMAT = 1
@@ -36,18 +37,27 @@ class State:
         The rule's.
     progress : dict
         JSON types: epoch, records and statuses of each member.
+    optimizer : OptimizerState
+        The optimizer's running means.
     """
 
     W: list[Array]
     b: list[Array | None]
     feedback: Feedback
     progress: dict[str, Any]
+    optimizer: OptimizerState = field(default_factory=dict)
+
+    def groups(self) -> dict[str, list[Array | None]]:
+        """Return all arrays, listed by layer under the names that they have in the file."""
+        named = {"feedback": self.feedback, "optimizer": self.optimizer}
+        parts = {f"{kind}/{name}": values for kind, lists in named.items() for name, values in lists.items()}
+        return {"W": self.W, "b": self.b, **parts}
 
 
 def save(path: Path, config: RunConfig, state: State) -> None:
     """Write a checkpoint to `path`, whole or not at all."""
     arrays: dict[str, np.ndarray] = {}
-    for name, values in (("W", state.W), ("b", state.b), *((f"feedback/{n}", v) for n, v in state.feedback.items())):
+    for name, values in state.groups().items():
         for l, value in enumerate(values):
             if value is not None:
                 arrays[f"{name}/{l}"] = to_numpy(value)
@@ -56,6 +66,7 @@ def save(path: Path, config: RunConfig, state: State) -> None:
         "config": config.to_json(),
         "progress": state.progress,
         "feedback": {name: len(values) for name, values in state.feedback.items()},
+        "optimizer": {name: len(values) for name, values in state.optimizer.items()},
     }
     arrays[META] = np.frombuffer(json.dumps(plain(meta)).encode(), dtype=np.uint8)
     buffer = io.BytesIO()
@@ -64,7 +75,7 @@ def save(path: Path, config: RunConfig, state: State) -> None:
 
 
 def load(path: Path, config: RunConfig, backend: Backend, like: State) -> State:
-    """Read a checkpoint of a run with the settings `config`; only `epochs` may differ.
+    """Read a checkpoint of a run with the settings `config`; only `epochs` may differ, and only at a constant rate.
 
     Parameters
     ----------
@@ -92,7 +103,8 @@ def load(path: Path, config: RunConfig, backend: Backend, like: State) -> State:
         if meta["format"] != FORMAT:
             raise CheckpointError(f"checkpoint {path} has format {meta['format']}; this version reads {FORMAT}.")
         saved, wanted = dict(meta["config"]), config.to_json()
-        different = sorted(n for n in wanted if n != "epochs" and saved.get(n) != wanted[n])
+        free = ("epochs",) if config.lr_schedule == "constant" else ()  # the other schedules depend on it
+        different = sorted(n for n in wanted if n not in free and saved.get(n) != wanted[n])
         if different:
             told = ", ".join(f"{n} = {saved.get(n)} (asked for {wanted[n]})" for n in different)
             raise CheckpointError(f"checkpoint {path} is of a run with {told}. Give those settings, or another --out.")
@@ -102,8 +114,11 @@ def load(path: Path, config: RunConfig, backend: Backend, like: State) -> State:
             keys = [f"{name}/{l}" for l in range(length)]
             return [backend.asarray(arrays[k], str(arrays[k].dtype)) if k in arrays else None for k in keys]
 
-        feedback = {name: listed(f"feedback/{name}", length) for name, length in meta["feedback"].items()}
-        state = State(listed("W", L + 1), listed("b", L + 1), feedback, meta["progress"])
+        feedback, optimizer = (
+            {name: listed(f"{kind}/{name}", length) for name, length in meta[kind].items()}
+            for kind in ("feedback", "optimizer")
+        )
+        state = State(listed("W", L + 1), listed("b", L + 1), feedback, meta["progress"], optimizer)
         _check_fit(state, like)
         _check_progress(state.progress, config.population or 1)
         return state
@@ -121,11 +136,9 @@ def _check_fit(state: State, like: State) -> None:
     ValueError
         Names the arrays.
     """
-    for name, here, fresh in (
-        ("W", state.W, like.W),
-        ("b", state.b, like.b),
-        *((f"feedback/{n}", state.feedback.get(n, []), values) for n, values in like.feedback.items()),
-    ):
+    found = state.groups()
+    for name, fresh in like.groups().items():
+        here = found.get(name, [])
         got, wanted = (
             [None if v is None else (tuple(v.shape), dtype_name(v.dtype)) for v in vs] for vs in (here, fresh)
         )

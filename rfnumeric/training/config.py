@@ -8,6 +8,7 @@ from typing import Any
 from rfnumeric.backend import BACKENDS, Streams, get_backend
 from rfnumeric.nn import Network, get_loss, init_network
 from rfnumeric.rules import Rule, get_rule
+from rfnumeric.training.optimizers import SCHEDULES, Optimizer, get_optimizer
 
 PAPER_SIZES = {"mnist": (784, 400, 200, 100, 50, 10), "cifar-10": (3072, 1000, 500, 100, 10)}
 """The papers' networks (v1 §5.1 and §5.2, v2 §5.1)."""
@@ -41,6 +42,12 @@ class RunConfig:
     loss : {"cross-entropy", "mse"}
     lr : float or tuple of float
         Learning rate; several make a population.
+    optimizer : str
+        One of `rfnumeric.training.optimizers.OPTIMIZERS`.
+    optimizer_options : dict
+        Its options by name.
+    lr_schedule : {"constant", "linear", "cosine"}
+        How the rate falls over the steps of the run.
     batch_size : int
         Samples; the last batch of an epoch may be smaller.
     epochs : int
@@ -64,6 +71,9 @@ class RunConfig:
     bias: bool = False
     loss: str = "cross-entropy"
     lr: float | tuple[float, ...] = 1e-3
+    optimizer: str = "sgd"
+    optimizer_options: dict[str, Any] = field(default_factory=dict)
+    lr_schedule: str = "constant"
     batch_size: int = 40
     epochs: int = 40
     seed: int | tuple[int, ...] = 0
@@ -80,6 +90,7 @@ class RunConfig:
         _require(self.batch_size >= 1, "batch_size", "at least 1", self.batch_size)
         _require(self.epochs >= 0, "epochs", "at least 0", self.epochs)
         _require(all(0 < v < float("inf") for v in _many(self.lr)), "lr", "positive and finite", self.lr)
+        _require(self.lr_schedule in SCHEDULES, "lr_schedule", f"one of {', '.join(SCHEDULES)}", self.lr_schedule)
         _require(self.input_scale in INPUT_SCALES, "input_scale", f"one of {', '.join(INPUT_SCALES)}", self.input_scale)
         _require(self.backend in BACKENDS, "backend", f"one of {', '.join(BACKENDS)}", self.backend)
         lr, seed = _many(self.lr), _many(self.seed)
@@ -87,6 +98,7 @@ class RunConfig:
         _require(len(several) <= 1 and 0 not in several, "lr and seed", "of one length where both are several", several)
         get_loss(self.loss)
         self.make_rule()
+        self.make_optimizer()
 
     @property
     def population(self) -> int | None:
@@ -105,6 +117,10 @@ class RunConfig:
     def make_rule(self) -> Rule:
         """Return the learning rule."""
         return get_rule(self.rule, **self.rule_options)
+
+    def make_optimizer(self) -> Optimizer:
+        """Return the optimizer."""
+        return get_optimizer(self.optimizer, **self.optimizer_options)
 
     def make_streams(self) -> Streams:
         """Return the random streams, placed on the chosen backend."""

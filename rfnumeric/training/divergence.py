@@ -100,6 +100,13 @@ def retire(network: Network, feedback: Feedback, member: int) -> Feedback:
     -------
     Feedback
     """
+    network.W = retire_arrays({"W": network.W}, member)["W"]
+    network.b = retire_arrays({"b": network.b}, member)["b"]
+    return retire_arrays(feedback, member)
+
+
+def retire_arrays(arrays: Feedback, member: int) -> Feedback:
+    """Return the arrays of a population with those of one member harmless: identities, and zeros for vectors."""
 
     def harmless(value: Any) -> Any:
         if value is None:
@@ -111,6 +118,4 @@ def retire(network: Network, feedback: Feedback, member: int) -> Feedback:
             parts[member] += xp.eye(*value.shape[1:], dtype=value.dtype, device=value.device)
         return xp.stack(parts)
 
-    network.W = [harmless(W) for W in network.W]
-    network.b = [harmless(b) for b in network.b]
-    return {name: [harmless(value) for value in values] for name, values in feedback.items()}
+    return {name: [harmless(value) for value in values] for name, values in arrays.items()}

@@ -15,9 +15,10 @@ from rfnumeric.nn import Trace, get_loss
 from rfnumeric.training import checkpoint
 from rfnumeric.training.batches import DeviceData
 from rfnumeric.training.config import INPUT_SCALES, RunConfig
-from rfnumeric.training.divergence import diagnose, loss_limits, retire
+from rfnumeric.training.divergence import diagnose, loss_limits, retire, retire_arrays
 from rfnumeric.training.files import write_json_lines
 from rfnumeric.training.history import EpochRecord
+from rfnumeric.training.optimizers import scheduled_rate
 from rfnumeric.training.run import Member, Run, history_lines
 from rfnumeric.typing import Array
 
@@ -63,7 +64,7 @@ def train(
     """
     loop = Loop(config, dataset, out, progress)
     if resume and out is not None and (out / CHECKPOINT_FILE).exists():
-        fresh = checkpoint.State(loop.network.W, loop.network.b, loop.feedback, {})
+        fresh = checkpoint.State(loop.network.W, loop.network.b, loop.feedback, {}, loop.optimizer_state)
         loop.restore(checkpoint.load(out / CHECKPOINT_FILE, config, loop.backend, fresh))
     with quiet():
         loop.run()
@@ -86,7 +87,7 @@ class Loop:
     ) -> None:
         _check_fit(config, dataset)
         self.config, self.out, self.progress = config, out, progress
-        self.rule = config.make_rule()
+        self.rule, self.optimizer = config.make_rule(), config.make_optimizer()
         self.loss = get_loss(config.loss)
         self.streams = config.make_streams()
         self.backend = self.streams.backend
@@ -98,6 +99,8 @@ class Loop:
         # Reading the loss costs nothing on the host; on a GPU it waits for the queue, so there it is read rarely.
         self.check_every = 1 if self.backend.name in ("numpy", "array-api-strict") else 50
         self.feedback = self.rule.init(self.network, self.streams.child("feedback"))
+        self.optimizer_state = self.optimizer.init(self.network)
+        self.total_steps = config.epochs * self.data.steps(config.batch_size)
 
     def _learning_rates(self) -> float | Array:
         if self.config.population is None:
@@ -164,7 +167,8 @@ class Loop:
         trace.delta = rule.deltas(network, trace, e, self.feedback)
         learning = self.streams.child("learn", step)
         self.feedback = rule.learn_feedback(network, trace, self.feedback, learning, step)
-        network.update(trace, self.lr)
+        lr = scheduled_rate(self.lr, self.config.lr_schedule, step, self.total_steps)
+        self.optimizer_state = self.optimizer.update(network, trace, lr, self.optimizer_state, step)
         return trace, loss, correct
 
     def _per_member(self, values: list[Array]) -> np.ndarray:
@@ -187,6 +191,7 @@ class Loop:
                 member.status, member.diagnosis = "diverged", diagnose(self.network, self.epoch_start, *rest)
                 if not single:
                     self.feedback = retire(self.network, self.feedback, k)
+                    self.optimizer_state = retire_arrays(self.optimizer_state, k)
                     rates = np.where(np.arange(len(self.members)) == k, 0.0, to_numpy(self.lr))
                     self.lr = self.backend.asarray(rates)
 
@@ -227,6 +232,7 @@ class Loop:
 
         self.network.W, self.network.b = settled(self.network.W), settled(self.network.b)
         self.feedback = {name: settled(values) for name, values in self.feedback.items()}
+        self.optimizer_state = {name: settled(values) for name, values in self.optimizer_state.items()}
 
     def _save(self) -> None:
         if self.out is None:
@@ -240,7 +246,7 @@ class Loop:
                 for m in self.members
             ],
         }
-        state = checkpoint.State(self.network.W, self.network.b, self.feedback, progress)
+        state = checkpoint.State(self.network.W, self.network.b, self.feedback, progress, self.optimizer_state)
         checkpoint.save(self.out / CHECKPOINT_FILE, self.config, state)
 
     def _write_history(self) -> None:
@@ -250,6 +256,7 @@ class Loop:
     def restore(self, state: checkpoint.State) -> None:
         """Take the place of a run that was interrupted after an epoch."""
         self.network.W, self.network.b, self.feedback = state.W, state.b, state.feedback
+        self.optimizer_state = state.optimizer
         self.epoch = state.progress["epoch"]
         for member, saved in zip(self.members, state.progress["members"], strict=True):
             member.records = [EpochRecord.from_json(r) for r in saved["records"]]

@@ -17,7 +17,7 @@ import pytest
 
 from rfnumeric.cli import train as train_command
 from rfnumeric.rules import RULES
-from rfnumeric.training import RunConfig
+from rfnumeric.training import OPTIMIZERS, RunConfig
 
 SMALL = ["--sizes", "784,12,10", "--epochs", "2", "--batch-size", "100"]
 
@@ -87,6 +87,9 @@ def test_divergence_is_a_result_and_says_what_helps(tmp_path):
         (["train", "--lr", "-1"], "lr must be positive"),
         (["train", "--sizes", "784;10"], "--sizes must be widths"),
         (["train", "--sizes", "100,10"], "sizes must begin with 784"),
+        (["train", "--optimizer", "newton"], "optimizer must be one of sgd"),
+        (["train", "--momentum", "0.5"], "optimizer 'sgd' has no option momentum"),
+        (["compare", "--lr-schedule", "step", "--epochs", "1"], "lr_schedule must be one of constant"),
         (["train", "--resume"], "--resume needs --out"),
         (["train", "--backend", "jax"], "backend must be one of numpy"),
         (["train", "--device", "cuda:7"], "device 'cuda:7' is not one of backend 'numpy'"),
@@ -165,6 +168,29 @@ def test_help_states_the_defaults_that_hold():
                 assert parameter.default == config[name], name
     every_option = {f.name for cls in RULES.values() for f in dataclasses.fields(cls)}
     assert every_option <= set(inspect.signature(train_command).parameters)
+
+
+def test_help_states_the_optimizers_defaults():
+    hints = typing.get_type_hints(train_command, include_extras=True)
+    fields = [(name, f) for name, cls in OPTIMIZERS.items() for f in dataclasses.fields(cls)]
+    assert len({f.name for _, f in fields}) == len(fields)  # one option of the command line each
+    for optimizer, field in fields:
+        stated = hints[field.name].__metadata__[0].help
+        assert stated.startswith(f"{optimizer}: ")
+        assert stated.endswith(f"(default: {field.default})")
+
+
+def test_optimizer_and_schedule(tmp_path):
+    options = ["--optimizer", "adam", "--beta1", "0.8", "--lr-schedule", "cosine", "--json"]
+    for command, more in (("train", []), ("compare", ["--network", "described", "--rules", "backprop"])):
+        given = options if command == "train" else [o for o in options if o not in ("--beta1", "0.8")]
+        done = rfnumeric(command, *SMALL, *given, *more, "--out", str(tmp_path / command))
+        assert done.returncode == 0, done.stderr
+        (result,) = json.loads(done.stdout)["results"]
+        assert (result["config"]["optimizer"], result["config"]["lr_schedule"]) == ("adam", "cosine")
+        assert result["config"]["optimizer_options"] == ({"beta1": 0.8} if command == "train" else {})
+        assert result["lr"] == 0.001  # not compare's rates, which were measured with sgd
+        assert result["accuracy"] > 20
 
 
 def _words(default) -> str:

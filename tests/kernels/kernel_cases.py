@@ -171,6 +171,42 @@ def bound_gram_pinv(e: float, A: Any) -> list:
     return [error, error, 10 * sum(A.shape[-2:]) * e * 16 * 4 * min(A.shape[-2:])]
 
 
+def rate_size(lr: Any, W: Any) -> np.ndarray:
+    size = absolute(lr)
+    return size.reshape(*size.shape, *(1,) * (np.ndim(W) - size.ndim))
+
+
+def bound_momentum_update(e: float, W: Any, v: Any, G: Any, lr: Any, momentum: float) -> list:
+    size = momentum * absolute(v) + absolute(G)  # two roundings a side in v, two more in W
+    return [4 * e * (absolute(W) + 2 * rate_size(lr, W) * size), 4 * e * size]
+
+
+def bound_adam_update(e: float, W: Any, m: Any, v: Any, G: Any, lr: Any, b1: float, b2: float, epsilon, step) -> list:
+    # m and v are sums of two terms, three roundings each; the root halves what v brings, the quotient adds two.
+    first, second = b1 * absolute(m) + (1 - b1) * absolute(G), b2 * absolute(v) + (1 - b2) * absolute(G) ** 2
+    ratio = first / (np.sqrt(second) / np.sqrt(1 - b2**step) + epsilon)
+    change = rate_size(lr, W) / (1 - b1**step) * ratio
+    return [4 * e * absolute(W) + 24 * e * change, 8 * e * first, 8 * e * second]
+
+
+def draw_optimizer(c: Case, means: int) -> list:
+    lead = c.lead()
+    shape = (*lead, c.size(), c.size()) if c.choice(True, False) else (*lead, c.size())  # a matrix or a bias
+    W, *rest = (c.array(*shape) for _ in range(1 + means))
+    return [W, *rest, c.array(*shape), draw_rate(c, lead)]
+
+
+def draw_momentum_update(c: Case) -> list:
+    return [*draw_optimizer(c, 1), c.choice(0.0, 0.5, 0.9)]
+
+
+def draw_adam_update(c: Case) -> list:
+    W, m, _, G, lr = draw_optimizer(c, 2)
+    # No special values in v: −1e30 plus 1e30² of G would cancel.
+    v = c.place(c.rng.uniform(0, 3, W.shape).astype(c.dtype))
+    return [W, m, v, G, lr, c.choice(0.0, 0.9), c.choice(0.5, 0.999), c.choice(1e-8, 1e-3), c.size(1, 40)]
+
+
 def draw_matmul(c: Case) -> list:
     lead, m, k, n = c.lead(), c.size(), c.size(), c.size()
     A = c.array(*c.shared(lead), m, k, special=SPECIAL_IN_PRODUCTS)
@@ -330,6 +366,7 @@ class Twin:
 
 
 TWINS = {
+    "adam_update": Twin(draw_adam_update, bound_adam_update, (0, 1, 2)),
     "add_outer": Twin(draw_add_outer, bound_add_outer, (0,)),
     "bias_identity": Twin(draw_bias, bound_bias_identity, (0,)),
     "bias_leaky_relu": Twin(draw_bias_slope, bound_bias_leaky_relu, (0,)),
@@ -342,6 +379,7 @@ TWINS = {
     "kronecker_apply": Twin(draw_kronecker_apply, bound_kronecker_apply),
     "matmul": Twin(draw_matmul, bound_matmul),
     "meyer_update": Twin(draw_meyer_update, bound_meyer_update),
+    "momentum_update": Twin(draw_momentum_update, bound_momentum_update, (0, 1)),
     "penrose_norms": Twin(draw_penrose_norms, bound_penrose_norms),
     "reciprocal_derivative": Twin(draw_reciprocal_derivative, bound_reciprocal_derivative),
     "sgd_update": Twin(draw_sgd_update, bound_sgd_update, (0, 1)),

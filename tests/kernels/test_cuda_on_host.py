@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from kernel_cases import assert_results
 
-from rfnumeric.kernels import reference
+from rfnumeric.kernels import reference, reference_optimizers
 
 COMPILER = shutil.which("g++")
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="no g++ to compile the CUDA C for the host")
@@ -30,6 +30,11 @@ extern "C" void tanh_layer(const T* z, const T, T* hs, T* ds, long long size)
 extern "C" void gather(const unsigned char* images, const long long* index, long long samples, long long width,
                        const T scale, const T offset, T* outs, long long size)
 { for (long long i = 0; i < size; ++i) { T& out = outs[i]; GATHER_SCALE } }
+extern "C" void momentum_update(T* W, T* vs, const T* G, const T rate, const T momentum, long long size)
+{ for (long long i = 0; i < size; ++i) { T& w = W[i]; T& v = vs[i]; const T g = G[i]; MOMENTUM } }
+extern "C" void adam_update(T* W, T* ms, T* vs, const T* G, const T rate, const T beta1, const T rest1, const T beta2,
+                            const T rest2, const T root, const T epsilon, long long size)
+{ for (long long i = 0; i < size; ++i) { T& w = W[i]; T& m = ms[i]; T& v = vs[i]; const T g = G[i]; ADAM } }
 """
 LAUNCH = """
 extern "C" void launch_softmax(const T* h, const long long* labels, T* e, T* loss, long long* correct, long long K,
@@ -56,7 +61,7 @@ def compiled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     """The kernels as functions of the host, and their dtype."""
     code = sources()
     elementwise = ELEMENTWISE
-    for name in ("LEAKY_RELU", "LEAKY_SOFTPLUS", "TANH", "GATHER_SCALE"):
+    for name in ("LEAKY_RELU", "LEAKY_SOFTPLUS", "TANH", "GATHER_SCALE", "MOMENTUM", "ADAM"):
         elementwise = elementwise.replace(name, code[name])
     header = (Path(__file__).parent / "cuda_on_host.hpp").read_text(encoding="utf-8")
     real = {"float32": "float", "float64": "double"}[request.param]
@@ -164,3 +169,26 @@ def test_gather_scale(compiled):
     inside = index[[0, 1, 3]]
     expected = reference.gather_scale(images, inside, 2 / 255, -1.0, dtype.type)
     assert_results("gather_scale", "uint8", [images, inside, 2 / 255, -1.0, dtype.type], out[[0, 1, 3]], expected)
+
+
+def test_momentum_update(compiled):
+    library, dtype = compiled
+    W, v, G = (extreme(np.random.default_rng(seed), (9, 12), dtype) for seed in (4, 5, 6))
+    got = W.copy(), v.copy()
+    call(library.momentum_update, dtype, *got, G, 0.3, 0.9, W.size)
+    with np.errstate(all="ignore"):
+        expected = reference_optimizers.momentum_update(W, v, G, 0.3, 0.9)
+    assert_results("momentum_update", dtype.name, [W, v, G, 0.3, 0.9], got, expected)
+
+
+def test_adam_update(compiled):
+    library, dtype = compiled
+    W, m, G = (extreme(np.random.default_rng(seed), (9, 12), dtype) for seed in (4, 5, 6))
+    v = np.random.default_rng(7).uniform(0, 3, W.shape).astype(dtype)
+    got = W.copy(), m.copy(), v.copy()
+    numbers = (0.3 / (1 - 0.9**3), 0.9, 1 - 0.9, 0.999, 1 - 0.999, float(np.sqrt(1 - 0.999**3)), 1e-8)
+    call(library.adam_update, dtype, *got, G, *numbers, W.size)
+    args = [W, m, v, G, 0.3, 0.9, 0.999, 1e-8, 3]
+    with np.errstate(all="ignore"):
+        expected = reference_optimizers.adam_update(*args)
+    assert_results("adam_update", dtype.name, args, got, expected)

@@ -1,0 +1,95 @@
+"""CPU kernels of the optimizers: parameters and their running means in one pass over memory, compiled by Numba."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from rfnumeric.kernels._numba import _both, _compile, _writable
+from rfnumeric.kernels.registry import implements
+
+
+def _two(X: np.ndarray, members: int) -> np.ndarray:
+    return X.reshape(members, X.size // members)
+
+
+def _rates(lr: Any, W: np.ndarray) -> np.ndarray:
+    """Return the rates of the members as an array of W's dtype; of one member where `lr` is a number."""
+    return np.asarray(lr).astype(W.dtype).reshape(-1)
+
+
+def _check(W: np.ndarray, **others: np.ndarray) -> None:
+    for name, X in others.items():  # the loops do not check where they read
+        if X.shape != W.shape or X.dtype != W.dtype:
+            raise ValueError(f"{name} must have the shape {W.shape} and dtype {W.dtype} of W; got {X.shape}, {X.dtype}")
+
+
+@_compile(*_both("void(T[:,::1], T[:,::1], T[:,::1], T[::1], T)"))
+def _momentum(W, v, G, rates, momentum):
+    for k in range(W.shape[0]):
+        for i in range(W.shape[1]):
+            t = momentum * v[k, i] + G[k, i]
+            v[k, i] = t
+            W[k, i] -= rates[k] * t
+
+
+@implements("momentum_update", "numpy")
+def momentum_update(W: np.ndarray, v: np.ndarray, G: np.ndarray, lr: Any, momentum: float) -> tuple:
+    """See `reference_optimizers.momentum_update`; writes into `W` and `v` where they are C-contiguous.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
+    """
+    _check(W, v=v, G=G)
+    W, v, G = (_writable(X) for X in (W, v, G))
+    if W.size:
+        rates = _rates(lr, W)
+        kind, members = W.dtype.type, rates.size
+        _momentum(*(_two(X, members) for X in (W, v, G)), rates, kind(momentum))
+    return W, v
+
+
+@_compile(*_both("void(T[:,::1], T[:,::1], T[:,::1], T[:,::1], T[::1], T, T, T, T, T, T)"))
+def _adam(W, m, v, G, rates, beta1, rest1, beta2, rest2, root, epsilon):
+    for k in range(W.shape[0]):
+        for i in range(W.shape[1]):
+            g = G[k, i]
+            first = beta1 * m[k, i] + rest1 * g
+            second = beta2 * v[k, i] + rest2 * (g * g)
+            m[k, i] = first
+            v[k, i] = second
+            W[k, i] -= rates[k] * (first / (math.sqrt(second) / root + epsilon))
+
+
+@implements("adam_update", "numpy")
+def adam_update(
+    W: np.ndarray,
+    m: np.ndarray,
+    v: np.ndarray,
+    G: np.ndarray,
+    lr: Any,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+    step: int,
+) -> tuple:
+    """See `reference_optimizers.adam_update`; writes into `W`, `m` and `v` where they are C-contiguous.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
+    """
+    _check(W, m=m, v=v, G=G)
+    W, m, v, G = (_writable(X) for X in (W, m, v, G))
+    if W.size:
+        rates = _rates(lr / (1 - beta1**step), W)
+        members = rates.size
+        # Differences from 1 are taken in double precision, as the reference takes them.
+        numbers = (beta1, 1 - beta1, beta2, 1 - beta2, math.sqrt(1 - beta2**step), epsilon)
+        _adam(*(_two(X, members) for X in (W, m, v, G)), rates, *(W.dtype.type(x) for x in numbers))
+    return W, m, v
