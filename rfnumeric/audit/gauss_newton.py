@@ -71,19 +71,22 @@ def gauss_newton_hessian(lab: Lab) -> Measured:
     curvature = (outputs[0] - 2 * outputs[1] + outputs[2]) / step**2
     unit = curvature / lab.norm(curvature)
     product = lab.norm(lab.mm(J, lab.vec(v))) ** 2
+    # Differences err in proportion to the curvature as well.
+    scale = product + lab.norm(curvature)
     sizes, gaps = [0.0, 0.1, 1.0, 10.0], []
     for size in sizes:
         target = s.h(2) - size * unit
         # The differences of outputs, not of energies, keep the digits.
         errors = [h - target for h in outputs]
         second = sum(0.5 * w * lab.norm(e) ** 2 for w, e in zip((1, -2, 1), errors, strict=True)) / step**2
-        gaps.append(abs(second - product) / product)
+        gaps.append(abs(second - product) / scale)
     linear = abs(gaps[3] / gaps[2] - 10) / 10
     # Second differences of step eps^(1/4) err by eps^(1/2).
     rounding = 20 * lab.eps**0.5
     return Measured(
         lab.judge(gaps[2], rounding),
-        f"vᵀHv and ‖Jv‖² differ by {g(gaps[0])} at e = 0, by {g(gaps[2])} at ‖e‖ = 1, {g(gaps[3])} at 10.",
+        f"Relative to ‖Jv‖² + ‖∂²h‖, vᵀHv and ‖Jv‖² differ by {g(gaps[0])} at e = 0, by {g(gaps[2])} at ‖e‖ = 1, "
+        f"{g(gaps[3])} at 10.",
         under_condition=gaps[0] <= rounding and linear < 0.1,
         values={"zero": gaps[0], "one": gaps[2], "ten": gaps[3]},
         figure=Figure("Relative difference of H and JᵀJ", "‖e‖", "difference", [Curve("along one v", sizes, gaps)]),

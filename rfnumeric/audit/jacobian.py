@@ -287,7 +287,7 @@ def backpropagation_transposed(lab: Lab) -> Measured:
 )
 def differentiability(lab: Lab) -> Measured:
     """Shrink a step of W_1 for leaky softplus, and for leaky ReLU with one pre-activation at its kink."""
-    sizes, curves, last = (5, 4, 3), [], {}
+    sizes, curves, last, allowed = (5, 4, 3), [], {}, {}
     base = lab.eps ** (1 / 3)
     steps = [1e-1 * (10 * base) ** (k / 4) for k in range(5)]
     for name in ("leaky-softplus", "leaky-relu"):
@@ -307,6 +307,9 @@ def differentiability(lab: Lab) -> Measured:
             moves = [(u, s.with_W(1, s.W(1) + u * direction).h(2) - s.h(2)) for u in (t, -t)]
             r.append(max(lab.norm(change - u * lab.mm(J, lab.vec(direction))) / t for u, change in moves))
         last[name] = r[-1] / r[0]
+        # Rounding of h_2 over the step, relative to the first r.
+        rounding = 100 * lab.eps * (1 + lab.norm(s.h(2))) / (steps[-1] * r[0])
+        allowed[name] = 3 * steps[-1] / steps[0] + rounding
         exponents = [math.log10(t) for t in steps]
         curves.append(Curve(name + (" at its kink" if name == "leaky-relu" else ""), exponents, r))
     return Measured(
@@ -314,8 +317,8 @@ def differentiability(lab: Lab) -> Measured:
         f"As the step shrinks {g(steps[0] / steps[-1])}-fold, r falls to {g(last['leaky-softplus'])} of itself with "
         f"leaky softplus, to "
         f"{g(last['leaky-relu'])} at a kink of leaky ReLU.",
-        # r is of order t: it falls by the ratio of the steps, within a factor of three, down to rounding eps/t.
-        under_condition=last["leaky-softplus"] < 3 * steps[-1] / steps[0] + 100 * lab.eps / steps[-1],
+        # r is of order t: it falls by the ratio of the steps, within a factor of three, down to rounding.
+        under_condition=last["leaky-softplus"] < allowed["leaky-softplus"],
         values=last,
         figure=Figure("r against the length of the step", "log₁₀ ‖vec(W¹ − W⁰)‖", "r", curves, log_y=True),
     )
