@@ -10,7 +10,7 @@ from rfnumeric.audit.figures import Curve, Figure
 from rfnumeric.audit.lab import VIOLATION, Lab, Sample, g
 from rfnumeric.audit.reciprocal import CONTRACTING, SHAPES, mixed
 from rfnumeric.backend import to_float
-from rfnumeric.nn import gauss_newton_step, jacobian, weight_reciprocal
+from rfnumeric.nn import activation_jacobians, gauss_newton_step, jacobian, weight_reciprocal
 from rfnumeric.typing import Array
 
 claim = partial(verdicts.claim, section="gauss-newton")
@@ -320,6 +320,40 @@ def reconstruction(lab: Lab) -> Measured:
         f"Left over: {g(left['widening'])} below a widening layer, {g(left['narrowing'])} below a narrowing one.",
         under_condition=left["widening"] <= tolerance,
         values=left,
+    )
+
+
+@claim(
+    "G11",
+    place="v2 §2.1",
+    statement="Feedback connections directly from the output layer can be trained to learn the pseudoinverse of the "
+    "Jacobian of the "
+    "computation from layer $l$ to $L$ (Meulemans et al. 2020).",
+    verdict=verdicts.HOLDS_IF,
+    note="Holds for one input, or a linear network. Over several inputs $J$ changes with $x$, and one matrix $Q_l$ "
+    "learns an average that is "
+    "the pseudoinverse of none.",
+)
+def direct_feedback(lab: Lab) -> Measured:
+    """Fit Q to undo J_{h_1} on white noise, for one input and for eight, by the solution that training ends at."""
+    network = lab.network((8, 7, 6, 4))
+    x = lab.normal(8, 8)
+    J = activation_jacobians(network, network.forward(x))[1]
+    # Q minimizes the sum of ‖QJδ − δ‖² over inputs and white δ: Q = (Σ Jᵀ)(Σ JJᵀ)⁻¹.
+    transposed = lab.t(J)
+    gaps = {}
+    for name, count in (("one input", 1), ("eight inputs", 8)):
+        cross = lab.xp.sum(transposed[:count, ...], axis=0)
+        gram = lab.xp.sum(lab.mm(J, transposed)[:count, ...], axis=0)
+        Q = lab.mm(cross, lab.xp.linalg.inv(gram))
+        gaps[name] = max(lab.distance(Q, lab.pinv(J[k, ...])) for k in range(count))
+    # Three layers of condition 4 each, squared in the Gram matrix.
+    tolerance = lab.tolerance(4, 16**2)
+    return Measured(
+        lab.judge(gaps["eight inputs"], tolerance),
+        f"Q is {g(gaps['one input'])} from J⁺ for one input, {g(gaps['eight inputs'])} from the worst of eight.",
+        under_condition=gaps["one input"] <= tolerance,
+        values=gaps,
     )
 
 

@@ -10,6 +10,7 @@ from rfnumeric.audit import claim as verdicts
 from rfnumeric.audit.claim import Measured
 from rfnumeric.audit.figures import Curve, Figure
 from rfnumeric.audit.lab import VIOLATION, Lab, g
+from rfnumeric.backend import to_float
 from rfnumeric.newton import CONTRACTION, RADIUS, RECIPROCAL, certificate, hildebrandt_graves
 from rfnumeric.nn import jacobian, weight_reciprocal
 from rfnumeric.typing import Array
@@ -338,6 +339,58 @@ def failing_hypotheses(lab: Lab) -> Measured:
         f"{second.status}; "
         f"M‖T‖ = {g(doubtful.p)}: {third.status} all the same.",
         values={"p": no_contraction.p, "p_convergent": doubtful.p},
+    )
+
+
+@claim(
+    "T15",
+    place="v1 A.1; v2 A.2",
+    statement="With the vector 2-norm and the spectral norm, $‖Ax‖ ≤ ‖A‖‖x‖$.",
+    verdict=verdicts.HOLDS,
+    note="Equality at the first right singular vector: no smaller norm of $A$ would do.",
+)
+def compatible_norms(lab: Lab) -> Measured:
+    """Take the largest quotient over drawn vectors, and the quotient at the first singular vector."""
+    drawn, attained = 0.0, 1.0
+    for shape in ((6, 4), (4, 6), (5, 5)):
+        A = lab.matrix(*shape)
+        x = lab.normal(shape[1], 200)
+        Ax, size = (lab.xp.linalg.vector_norm(v, axis=0) for v in (lab.mm(A, x), x))
+        drawn = max(drawn, to_float(lab.xp.max(Ax / size)) / lab.norm2(A))
+        first = lab.t(lab.xp.linalg.svd(A, full_matrices=False)[2])[:, :1]
+        attained = min(attained, lab.norm(lab.mm(A, first)) / lab.norm2(A))
+    return Measured(
+        drawn <= 1 + lab.tolerance(6) and attained >= 1 - lab.tolerance(6),
+        f"‖Ax‖/(‖A‖‖x‖) is {drawn:.3f} at most over 600 vectors, {attained:.6f} at the singular vector.",
+        values={"drawn": drawn, "attained": attained},
+    )
+
+
+@claim(
+    "T16",
+    place="v1 A.1; v2 A.2",
+    statement="For any $y ∈ B_r(y_0)$, $G(x, y) ∈ B_r(G(x, y_0))$.",
+    verdict=verdicts.HOLDS,
+    note="Within $pr$, and so, by hypothesis 2, within $r$ of $y_0$: $G$ maps the ball into itself, which the proof "
+    "needs and does "
+    "not say.",
+)
+def ball_into_itself(lab: Lab) -> Measured:
+    """Map 100 points of the ball, near its surface, by G."""
+    F, y0 = System(lab, 5, 5, 0.3), lab.xp.zeros_like(lab.normal(5))
+    T = lab.pinv(F.A)
+    p, r = F.radius(T, y0)
+    centre = y0 - _mv(lab, T, F(y0))
+    moved, home = 0.0, 0.0
+    for _ in range(100):
+        step = lab.normal(5)
+        y = y0 + (0.999 * r / lab.norm(step)) * step
+        image = y - _mv(lab, T, F(y))
+        moved, home = max(moved, lab.norm(image - centre) / r), max(home, lab.norm(image - y0) / r)
+    return Measured(
+        moved <= p + lab.tolerance(5) and home < 1,
+        f"G moves them to within {moved:.2f} r of G(y₀), where p = {p:.2f}, and within {home:.2f} r of y₀.",
+        values={"from_image": moved, "from_start": home, "p": p},
     )
 
 

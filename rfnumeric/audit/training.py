@@ -310,6 +310,40 @@ def against_gradient_descent(lab: Lab) -> Measured:
     )
 
 
+@claim(
+    "N10",
+    place="v1 §2; v2 §2.2 (Akrout et al. 2019)",
+    statement="The weight-mirror algorithm trains the feedback weights to approximate the transpose of the forward "
+    "weights, from random "
+    "noise.",
+    verdict=verdicts.HOLDS,
+    note="For noise $ξ$ with $E[ξξ^T] = σ^2I$ the step $ξ(Wξ)^T$ is $σ^2W^T$ in expectation, whatever the shape; "
+    "through a nonlinear layer "
+    "it is $W^T$ with each unit scaled by its mean slope.",
+)
+def weight_mirror(lab: Lab) -> Measured:
+    """Correlate exactly white noise with a linear layer's response, and sampled noise with a leaky layer's."""
+    worst = 0.0
+    for shape in ((5, 7), (7, 5)):
+        W = lab.matrix(*shape)
+        noise = lab.orthonormal(16, shape[1]) * 4
+        worst = max(worst, lab.distance(lab.mm(lab.t(noise), lab.mm(noise, lab.t(W))) / 16, lab.t(W)))
+    W, noise = lab.matrix(5, 7), lab.normal(20000, 7)
+    a = lab.mm(noise, lab.t(W))
+    slope = 0.1
+    response = lab.xp.where(a > 0, a, slope * a)
+    step = lab.mm(lab.t(noise), response) / 20000
+    # For normal noise E[ξσ(wᵀξ)] = w·E[σ′], and half of the units are active: E[σ′] = (1 + α)/2.
+    nonlinear = lab.distance(step, lab.t(W) * (1 + slope) / 2)
+    # Each of the 7 entries of a unit's row errs by ‖w‖/√20000, relative to ‖w‖(1 + α)/2; five times that.
+    sampling = 5 * math.sqrt(7 / 20000) * 2 / (1 + slope)
+    return Measured(
+        worst <= lab.tolerance(16, 4) and nonlinear <= sampling,
+        f"Linear layer: Wᵀ to {g(worst)}. Leaky layer: Wᵀ times the mean slope to {g(nonlinear)} with 20,000 samples.",
+        values={"linear": worst, "nonlinear": nonlinear},
+    )
+
+
 def _step(lab: Lab, delta: Array, h: Array) -> Array:
     return lab.mm(lab.t(delta), h)
 
