@@ -22,7 +22,7 @@ ACCELERATED: dict[str, tuple[str, ...]] = {
         "rfnumeric.kernels._numba_linalg",
         "rfnumeric.kernels._numba_optimizers",
     ),
-    "cupy": ("rfnumeric.kernels._cupy",),
+    "cupy": ("rfnumeric.kernels._cupy", "rfnumeric.kernels._cupy_linalg"),
 }
 
 _implementations: dict[tuple[str, str], tuple[Callable[..., Any], frozenset[str]]] = {}
