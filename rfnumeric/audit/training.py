@@ -290,7 +290,8 @@ def feedback_alignment(lab: Lab) -> Measured:
 )
 def against_gradient_descent(lab: Lab) -> Measured:
     """Count the iterations that bring a linear system's error to a thousandth, by both methods, as κ grows."""
-    kappas, counts = [2, 5, 10, 20], {"Hildebrandt–Graves": [], "gradient descent": []}
+    kappas = [2, 5, 10, 20]
+    counts: dict[str, list[int]] = {"Hildebrandt–Graves": [], "gradient descent": []}
     for kappa in kappas:
         A = lab.matrix(6, 6, 1 / kappa, 1.0)
         e, T, best = lab.normal(6, 1), lab.pinv(A), 2 / (1 + kappa**-2)
