@@ -12,24 +12,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import types
 
+from rfnumeric.kernels._jit import both, compiled
 from rfnumeric.kernels.registry import implements
-
-
-def _compile(*signatures: Any) -> Callable[..., Any]:
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        try:
-            return njit(list(signatures), cache=True, fastmath=False, nogil=True, error_model="numpy")(function)
-        except RuntimeError:  # no place to write the cache: a read-only installation
-            return njit(list(signatures), cache=False, fastmath=False, nogil=True, error_model="numpy")(function)
-
-    return decorate
-
-
-def _both(template: str) -> tuple[str, str]:
-    """Instantiate a signature for float32 and float64; ``T`` stands for the dtype."""
-    return template.replace("T", "float32"), template.replace("T", "float64")
 
 
 def _three(X: np.ndarray) -> np.ndarray:
@@ -74,7 +60,7 @@ def _bias(b: np.ndarray | None, a: np.ndarray) -> np.ndarray:
     return _writable(np.broadcast_to(b, (*a.shape[:-2], n)).astype(a.dtype, copy=False)).reshape(members, n)
 
 
-@_compile(*_both("void(T[:,:,::1], T[:,::1])"))
+@compiled(*both("void(T[:,:,::1], T[:,::1])"))
 def _add_bias(a, b):
     for k in range(a.shape[0]):
         for i in range(a.shape[1]):
@@ -82,7 +68,7 @@ def _add_bias(a, b):
                 a[k, i, j] += b[k, j]
 
 
-@_compile(*_both("void(T[:,:,::1], T[:,::1], T[:,:,::1], T[:,:,::1], T)"))
+@compiled(*both("void(T[:,:,::1], T[:,::1], T[:,:,::1], T[:,:,::1], T)"))
 def _leaky_relu(a, b, h, d, slope):
     with_bias = b.shape[1] > 0
     for k in range(a.shape[0]):
@@ -96,7 +82,7 @@ def _leaky_relu(a, b, h, d, slope):
                 d[k, i, j] = 1 if v > 0 else slope
 
 
-@_compile(*_both("void(T[:,:,::1], T[:,::1], T[:,:,::1], T[:,:,::1], T)"))
+@compiled(*both("void(T[:,:,::1], T[:,::1], T[:,:,::1], T[:,:,::1], T)"))
 def _leaky_softplus(a, b, h, d, slope):
     with_bias = b.shape[1] > 0
     zero = slope - slope  # 0 and 1 in the arrays' own precision
@@ -116,7 +102,7 @@ def _leaky_softplus(a, b, h, d, slope):
                 d[k, i, j] = slope + (one - slope) * sigmoid
 
 
-@_compile(*_both("void(T[:,:,::1], T[:,::1], T[:,:,::1], T[:,:,::1])"))
+@compiled(*both("void(T[:,:,::1], T[:,::1], T[:,:,::1], T[:,:,::1])"))
 def _tanh(a, b, h, d):
     with_bias = b.shape[1] > 0
     for k in range(a.shape[0]):
@@ -165,7 +151,7 @@ def bias_tanh(z: np.ndarray, b: np.ndarray | None) -> tuple:
     return _bias_activation(_tanh, z, b)
 
 
-@_compile(*_both("int64(T[:,:,::1], int64[:,::1], T[:,:,::1], T[::1], int64[::1])"))
+@compiled(*both("int64(T[:,:,::1], int64[:,::1], T[:,:,::1], T[::1], int64[::1])"))
 def _softmax_cross_entropy(h, labels, e, loss, correct):
     classes = h.shape[2]
     for k in range(h.shape[0]):
@@ -224,7 +210,7 @@ def softmax_cross_entropy(h: np.ndarray, labels: np.ndarray) -> tuple:
     return e, loss.reshape(lead)[()], correct.reshape(lead)[()]
 
 
-@_compile(*_both("void(T[:,:,::1], T[:,:,::1], T[:,:,::1], T, int64, boolean, T, T[:,:,::1], T[:,:,::1])"))
+@compiled(*both("void(T[:,:,::1], T[:,:,::1], T[:,:,::1], T, int64, boolean, T, T[:,:,::1], T[:,:,::1])"))
 def _reciprocal_derivative(u, d, h, damping, own_layer, normalize, bias, s, delta):
     zero = bias - bias  # in the arrays' own precision
     for k in range(u.shape[0]):
@@ -291,7 +277,7 @@ def reciprocal_derivative(
 _IMAGES = types.Array(types.uint8, 2, "C", readonly=True)  # a data set is never copied, writable or not
 
 
-@_compile(
+@compiled(
     types.int64(_IMAGES, types.int64[::1], types.float32, types.float32, types.float32[:, ::1]),
     types.int64(_IMAGES, types.int64[::1], types.float64, types.float64, types.float64[:, ::1]),
 )

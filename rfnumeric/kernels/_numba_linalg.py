@@ -14,7 +14,7 @@ import numpy as np
 
 from rfnumeric.kernels import reference_linalg
 from rfnumeric.kernels._blas import matmul
-from rfnumeric.kernels._numba import _both, _compile
+from rfnumeric.kernels._jit import both, compiled
 from rfnumeric.kernels.registry import implements
 
 
@@ -29,7 +29,7 @@ def _four(template: str) -> tuple[str, ...]:
     return tuple(template.replace("T", t).replace("R", r).replace("D", d) for t, r, d in kinds)
 
 
-@_compile(
+@compiled(
     *_four("void(T[:,:,::1], T[:,:,::1], D[:,::1], D[:,::1], D[:,::1], D[:,::1], D[::1], float64[::1], float64[::1])")
 )
 def _gram_pinv(A, X, P, Ph, L, E, x, defect, kappa):
@@ -132,7 +132,7 @@ def _members(A: np.ndarray) -> np.ndarray:
 VECTOR, LANES = 16, 128
 
 
-@_compile(*_both("void(T[:,:,::1], T[:,:,::1], T[:,:,::1])"))
+@compiled(*both("void(T[:,:,::1], T[:,:,::1], T[:,:,::1])"))
 def _product(A, B, C):
     """C = AB for each lane, five terms of the sum in one pass over the lanes."""
     rows, inner, lanes = A.shape
@@ -155,7 +155,7 @@ def _product(A, B, C):
                 l += 1
 
 
-@_compile(*_both("void(T[:,:,::1], T[:,:,::1], T[:,:,::1], T[:,:,::1], T[:,:,::1], T, T, T, T, int64)"))
+@compiled(*both("void(T[:,:,::1], T[:,:,::1], T[:,:,::1], T[:,:,::1], T[:,:,::1], T, T, T, T, int64)"))
 def _coupled_steps(U, V, P, X, Y, own_U, own_V, rate_U, rate_V, steps):
     rows, columns, lanes = U.shape
     for _ in range(steps):
@@ -220,7 +220,7 @@ def _coupled_by_blas(
     return U, V
 
 
-@_compile(*_both("void(T[:,:,::1], T[:,:,::1], T[:,:,::1], T[:,:,::1], T[::1])"))
+@compiled(*both("void(T[:,:,::1], T[:,:,::1], T[:,:,::1], T[:,:,::1], T[::1])"))
 def _kronecker_apply(A, Bt, X, Y, row):
     members, m, n = A.shape
     q, p = Bt.shape[1:]
@@ -258,7 +258,7 @@ def kronecker_apply(A: np.ndarray, B: np.ndarray, X: np.ndarray) -> np.ndarray:
     return matmul(A, matmul(X, Bt))
 
 
-@_compile(*_both("void(T[:,::1], T[::1], T[::1])"))
+@compiled(*both("void(T[:,::1], T[::1], T[::1])"))
 def _times(M, x, y):
     """Y = Mx."""
     for i in range(M.shape[0]):
@@ -268,7 +268,7 @@ def _times(M, x, y):
         y[i] = total
 
 
-@_compile(*_both("void(T[:,::1], T[::1], T[::1])"))
+@compiled(*both("void(T[:,::1], T[::1], T[::1])"))
 def _transposed_times(M, x, y):
     """Y = Mᵀx, along the rows of M."""
     y[:] = 0
@@ -277,7 +277,7 @@ def _transposed_times(M, x, y):
             y[j] += M[i, j] * x[i]
 
 
-@_compile(*_both("T(T[::1], T[::1])"))
+@compiled(*both("T(T[::1], T[::1])"))
 def _dot(x, y):
     total = x[0] - x[0]
     for i in range(x.shape[0]):
@@ -285,8 +285,8 @@ def _dot(x, y):
     return total
 
 
-@_compile(
-    *_both("void(T[:,:,::1], T[:,:,::1], T[:,::1], T[:,::1], T[::1], T[:,:,::1], int64[::1], T[:,::1], T[:,::1])")
+@compiled(
+    *both("void(T[:,:,::1], T[:,:,::1], T[:,::1], T[:,::1], T[::1], T[:,:,::1], int64[::1], T[:,::1], T[:,::1])")
 )
 def _meyer_update(A, X, c, d, tolerance, value, case, tall, wide):
     K, rows, columns = A.shape
@@ -376,7 +376,7 @@ def meyer_update(
     return value.reshape(*lead, columns, rows), case.reshape(lead)
 
 
-@_compile(*_both("void(T[:,:,::1], T[:,:,::1], T[:,::1], T[:,::1], T[::1], T[:,::1])"))
+@compiled(*both("void(T[:,:,::1], T[:,:,::1], T[:,::1], T[:,::1], T[::1], T[:,::1])"))
 def _penrose_norms(A, X, P, Q, row, norms):
     K, m, n = A.shape
     for k in range(K):

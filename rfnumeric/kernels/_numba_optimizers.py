@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from rfnumeric.kernels._numba import _both, _compile, _writable
+from rfnumeric.kernels._jit import both, compiled
+from rfnumeric.kernels._numba import _writable
 from rfnumeric.kernels.registry import implements
 
 
@@ -26,7 +27,7 @@ def _check(W: np.ndarray, **others: np.ndarray) -> None:
             raise ValueError(f"{name} must have the shape {W.shape} and dtype {W.dtype} of W; got {X.shape}, {X.dtype}")
 
 
-@_compile(*_both("void(T[:,::1], T[:,::1], T[:,::1], T[::1], T)"))
+@compiled(*both("void(T[:,::1], T[:,::1], T[:,::1], T[::1], T)"))
 def _momentum(W, v, G, rates, momentum):
     for k in range(W.shape[0]):
         for i in range(W.shape[1]):
@@ -53,7 +54,7 @@ def momentum_update(W: np.ndarray, v: np.ndarray, G: np.ndarray, lr: Any, moment
     return W, v
 
 
-@_compile(*_both("void(T[:,::1], T[:,::1], T[:,::1], T[:,::1], T[::1], T, T, T, T, T, T)"))
+@compiled(*both("void(T[:,::1], T[:,::1], T[:,::1], T[:,::1], T[::1], T, T, T, T, T, T)"))
 def _adam(W, m, v, G, rates, beta1, rest1, beta2, rest2, root, epsilon):
     for k in range(W.shape[0]):
         for i in range(W.shape[1]):
