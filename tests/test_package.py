@@ -31,6 +31,14 @@ def test_import_loads_no_compiler_and_no_gpu_library():
     assert done.stdout.strip() == "[]"
 
 
+def test_compiled_loops_leave_nothing_in_the_package():
+    """Files that pip does not know of would keep a folder in site-packages that hides an editable install."""
+    from rfnumeric.kernels import _numba
+
+    package = Path(rfnumeric.__file__).parent
+    assert package not in Path(_numba._leaky_relu._cache.cache_path).parents
+
+
 def test_import_contract():
     lint = pytest.importorskip("importlinter.cli", reason="import-linter is not installed")
     if not (ROOT / "rfnumeric").samefile(Path(rfnumeric.__file__).parent):
