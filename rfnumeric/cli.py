@@ -41,7 +41,11 @@ Bias = Annotated[bool, typer.Option("--bias/--no-bias", help="Biases; the papers
 OptimizerName = Annotated[str, typer.Option(help="sgd, momentum or adam.")]
 Schedule = Annotated[str, typer.Option(help="The learning rate over the run: constant, linear or cosine, to 0.")]
 RuleName = Annotated[
-    str, typer.Option(help="backprop, feedback-alignment, rf-two-phase, rf-parallel or pseudo-backprop.")
+    str,
+    typer.Option(
+        help="backprop, feedback-alignment, rf-two-phase, rf-parallel, pseudo-backprop, mean-reciprocal, "
+        "mean-reciprocal-learned or batch-reciprocal."
+    ),
 ]
 
 
@@ -156,7 +160,8 @@ def train(
     ] = None,
     input_scale: InputScale = "symmetric",
     refresh_every: Annotated[
-        int | None, typer.Option(help="rf-two-phase, pseudo-backprop: steps between refreshes of W⁺. (default: 20)")
+        int | None,
+        typer.Option(help="rf-two-phase, pseudo-backprop, mean-reciprocal: steps between refreshes. (default: 20)"),
     ] = None,
     pinv: Annotated[
         str | None,
@@ -188,6 +193,26 @@ def train(
     feedback_init: Annotated[
         str | None, typer.Option(help="feedback-alignment: initializer of the fixed matrices. (default: he-normal)")
     ] = None,
+    damping: Annotated[
+        float | None,
+        typer.Option(help="mean-reciprocal*, batch-reciprocal: λ, relative to the mean eigenvalue. (default: 0.1)"),
+    ] = None,
+    derivatives: Annotated[
+        str | None,
+        typer.Option(help="mean-reciprocal*: D at all layers on the way, or at the own one alone. (default: all)"),
+    ] = None,
+    moment_decay: Annotated[
+        float | None, typer.Option(help="mean-reciprocal: decay of D's running moments. (default: 0.99)")
+    ] = None,
+    reciprocal_lr: Annotated[
+        float | None, typer.Option(help="mean-reciprocal-learned: rate η of R. (default: 0.05)")
+    ] = None,
+    noise: Annotated[
+        float | None, typer.Option(help="mean-reciprocal-learned: noise, relative to the activity. (default: 0.1)")
+    ] = None,
+    sleep_every: Annotated[
+        int | None, typer.Option(help="mean-reciprocal-learned: steps between updates of R. (default: 1)")
+    ] = None,
     backend: BackendName = "numpy",
     device: DeviceName = None,
     dtype: DTypeName = "float32",
@@ -213,6 +238,12 @@ def train(
         "feedback_lr": feedback_lr,
         "start": start,
         "feedback_init": feedback_init,
+        "damping": damping,
+        "derivatives": derivatives,
+        "moment_decay": moment_decay,
+        "reciprocal_lr": reciprocal_lr,
+        "noise": noise,
+        "sleep_every": sleep_every,
     }
     of_optimizer = {"momentum": momentum, "beta1": beta1, "beta2": beta2, "epsilon": epsilon}
     if resume and out is None:

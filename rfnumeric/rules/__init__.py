@@ -4,14 +4,27 @@ from dataclasses import fields
 from typing import Any
 
 from rfnumeric.rules.backprop import Backprop
+from rfnumeric.rules.batch_reciprocal import BatchReciprocal
 from rfnumeric.rules.feedback_alignment import FeedbackAlignment
 from rfnumeric.rules.interface import Feedback, Rule
+from rfnumeric.rules.mean_reciprocal import MeanReciprocal
+from rfnumeric.rules.mean_reciprocal_learned import MeanReciprocalLearned
 from rfnumeric.rules.pseudo_backprop import PseudoBackprop
 from rfnumeric.rules.rf_parallel import RFParallel
 from rfnumeric.rules.rf_two_phase import RFTwoPhase
 
 RULES: dict[str, type[Rule]] = {
-    cls.name: cls for cls in (Backprop, FeedbackAlignment, RFTwoPhase, RFParallel, PseudoBackprop)
+    cls.name: cls
+    for cls in (
+        Backprop,
+        FeedbackAlignment,
+        RFTwoPhase,
+        RFParallel,
+        PseudoBackprop,
+        MeanReciprocal,
+        MeanReciprocalLearned,
+        BatchReciprocal,
+    )
 }
 """Name → class."""
 
@@ -51,8 +64,11 @@ def get_rule(name: str, **options: Any) -> Rule:
 __all__ = [
     "RULES",
     "Backprop",
+    "BatchReciprocal",
     "Feedback",
     "FeedbackAlignment",
+    "MeanReciprocal",
+    "MeanReciprocalLearned",
     "PseudoBackprop",
     "RFParallel",
     "RFTwoPhase",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rfnumeric import kernels
-from rfnumeric.backend import Streams, array_namespace
+from rfnumeric.backend import Streams, array_namespace, device_of
 from rfnumeric.errors import ConvergenceError
 from rfnumeric.linalg import damped_pinv, pinv
 from rfnumeric.nn import Network
@@ -47,6 +47,35 @@ def _pinv(W: Array, engine: str, damping: float) -> Array:
     except ConvergenceError:
         X = pinv(W, method="svd")
     return xp.where(finite, X, xp.full_like(X, float("nan")))
+
+
+def damped_solve(G: Array, B: Array, damping: float) -> Array:
+    """Return (G + λI)⁻¹B, with λ relative to the mean eigenvalue of G; NaN for a member that is not finite.
+
+    Parameters
+    ----------
+    G : array, shape (..., m, m)
+        Symmetric and positive semidefinite.
+    B : array, shape (..., m, k)
+    damping : float
+        λ > 0, relative to trace(G)/m.
+
+    Returns
+    -------
+    array, shape (..., m, k)
+        Zero for a member with G = 0, as the pseudoinverse has it.
+    """
+    xp = array_namespace(G)
+    eye = xp.eye(G.shape[-1], dtype=G.dtype, device=device_of(G))
+    # Weights that have overflowed would raise here; NaN lets the loop report the run as diverged, naming the layer.
+    finite = xp.all(xp.isfinite(G), axis=(-2, -1), keepdims=True)
+    scale = xp.sum(xp.where(finite, G, eye) * eye, axis=(-2, -1), keepdims=True) / G.shape[-1]
+    usable = finite & (scale > 0)
+    scale = xp.where(usable, scale, xp.ones_like(scale))
+    # Divided by its mean eigenvalue first: λ is then a number, the same for all members.
+    solution = xp.linalg.solve(xp.where(usable, G / scale, eye) + damping * eye, B) / scale
+    solution = xp.where(usable, solution, xp.zeros_like(solution))
+    return xp.where(finite, solution, xp.full_like(solution, float("nan")))
 
 
 def recirculate(W: Array, X: Array, noise: Array, lr: float) -> Array:

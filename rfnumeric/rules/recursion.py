@@ -1,6 +1,8 @@
-"""The two backward recursions that rules share: a gated one (backprop's form) and the reciprocal one (v1/v2 §4.2)."""
+"""The backward recursions that rules share: gated (backprop's form), reciprocal (v1/v2 §4.2), mean reciprocal."""
 
 from __future__ import annotations
+
+import math
 
 from rfnumeric import kernels
 from rfnumeric.backend import transpose
@@ -8,6 +10,7 @@ from rfnumeric.nn import Network, Trace
 from rfnumeric.typing import Array
 
 OWN_LAYER = ("reciprocal", "derivative", "none")
+DERIVATIVES = ("all", "own")
 
 
 def gated_deltas(network: Network, trace: Trace, e: Array, M: list[Array | None]) -> list[Array]:
@@ -26,6 +29,30 @@ def gated_deltas(network: Network, trace: Trace, e: Array, M: list[Array | None]
     for l in range(network.L - 1, 0, -1):
         delta[l] = kernels.matmul(delta[l + 1], transpose(M[l + 1]))
         delta[l] *= trace.d_sigma[l]
+    return delta
+
+
+def mean_reciprocal_deltas(
+    network: Network, trace: Trace, e: Array, R: list[Array | None], derivatives: str
+) -> list[Array]:
+    """Return δ_l = D_l R_{l+1} δ_{l+1} from δ_L = D_L e, or, with D at the own layer alone, δ_l = D_l R_{l+1} … R_L e.
+
+    Parameters
+    ----------
+    network : Network
+    trace : Trace
+    e : array, shape (..., batch, n_L)
+    R : list of array, shape (..., n_{l−1}, n_l)
+        ``R[l]`` for l = 2 … L; the rest is not used.
+    derivatives : {"all", "own"}
+    """
+    if derivatives == "all":
+        return gated_deltas(network, trace, e, R)
+    delta: list[Array] = [None] * (network.L + 1)
+    for l in range(network.L, 0, -1):
+        delta[l] = trace.d_sigma[l] * e
+        if l > 1:
+            e = kernels.matmul(e, transpose(R[l]))
     return delta
 
 
@@ -82,3 +109,17 @@ def check_reciprocal_options(own_layer: str, derivative_damping: float) -> None:
         raise ValueError(f"own_layer must be one of {', '.join(OWN_LAYER)}; got {own_layer!r}.")
     if not derivative_damping >= 0:
         raise ValueError(f"derivative_damping must be at least 0; got {derivative_damping}.")
+
+
+def check_mean_options(derivatives: str, damping: float) -> None:
+    """Check the options that both mean reciprocals have.
+
+    Raises
+    ------
+    ValueError
+        If one is out of its range.
+    """
+    if derivatives not in DERIVATIVES:
+        raise ValueError(f"derivatives must be one of {', '.join(DERIVATIVES)}; got {derivatives!r}.")
+    if not 0 < damping < math.inf:
+        raise ValueError(f"damping must be positive and finite; got {damping}.")

@@ -27,6 +27,9 @@ VARIANTS = {
     "rf-two-phase, as printed": RFTwoPhase(own_layer="none", normalize=False),
     "rf-parallel, random start": get_rule("rf-parallel", start="random", feedback_lr=0.01),
     "feedback-alignment, orthogonal": FeedbackAlignment("orthogonal"),
+    "mean-reciprocal, own D": get_rule("mean-reciprocal", derivatives="own", refresh_every=2, moment_decay=0.5),
+    "mean-reciprocal-learned, own D": get_rule("mean-reciprocal-learned", derivatives="own", sleep_every=2),
+    "batch-reciprocal, undamped": get_rule("batch-reciprocal", damping=0.0),
 }
 
 
@@ -182,7 +185,8 @@ def test_the_interface_order_sleep_deltas_learn(monkeypatch):
 
 
 def test_registry():
-    assert list(RULES) == ["backprop", "feedback-alignment", "rf-two-phase", "rf-parallel", "pseudo-backprop"]
+    of_the_papers = ["backprop", "feedback-alignment", "rf-two-phase", "rf-parallel", "pseudo-backprop"]
+    assert list(RULES) == [*of_the_papers, "mean-reciprocal", "mean-reciprocal-learned", "batch-reciprocal"]
     for name, cls in RULES.items():
         rule = get_rule(name)
         assert isinstance(rule, cls)
@@ -221,6 +225,15 @@ def test_registry_errors():
         ("rf-two-phase", {"pinv": "recirculation", "weight_damping": 0.1}, "recirculation takes none. Leave it at 0"),
         ("rf-parallel", {"start": "zeros"}, "start must be one of pinv, random; got 'zeros'"),
         ("rf-parallel", {"feedback_lr": -1e-3}, "feedback_lr must be at least 0; got -0.001"),
+        ("mean-reciprocal", {"damping": 0.0}, "damping must be positive and finite; got 0.0"),
+        ("mean-reciprocal", {"derivatives": "none"}, "derivatives must be one of all, own; got 'none'"),
+        ("mean-reciprocal", {"refresh_every": 0}, r"refresh_every must be at least 1 \(steps\); got 0"),
+        ("mean-reciprocal", {"moment_decay": 1.0}, r"moment_decay must lie in \[0, 1\); got 1.0"),
+        ("mean-reciprocal-learned", {"damping": float("nan")}, "damping must be positive and finite; got nan"),
+        ("mean-reciprocal-learned", {"reciprocal_lr": 1.5}, r"reciprocal_lr must lie in \(0, 1\]; got 1.5"),
+        ("mean-reciprocal-learned", {"noise": 0.0}, "noise must be positive and finite; got 0.0"),
+        ("mean-reciprocal-learned", {"sleep_every": 0}, r"sleep_every must be at least 1 \(steps\); got 0"),
+        ("batch-reciprocal", {"damping": -1.0}, "damping must be a finite number ≥ 0; got -1.0"),
         ("feedback-alignment", {"feedback_init": "ones"}, "init must be one of he-normal"),
     ],
 )

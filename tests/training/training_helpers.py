@@ -73,5 +73,8 @@ RULE_OPTIONS = {
     "rf-two-phase, recirculation": ("rf-two-phase", {"pinv": "recirculation", "refresh_every": 7, "sleep_batch": 8}),
     "rf-parallel": ("rf-parallel", {"feedback_lr": 1e-3}),
     "pseudo-backprop": ("pseudo-backprop", {"refresh_every": 7}),
+    "mean-reciprocal": ("mean-reciprocal", {"refresh_every": 7}),
+    "mean-reciprocal-learned": ("mean-reciprocal-learned", {"sleep_every": 3}),
+    "batch-reciprocal": ("batch-reciprocal", {}),
 }
 """Every rule, with a refresh period that falls into the middle of epochs."""

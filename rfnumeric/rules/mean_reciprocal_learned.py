@@ -1,0 +1,108 @@
+"""Mean reciprocal, learned: noise at a layer's input and the layer's own response teach R, with no weight transport."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rfnumeric import kernels
+from rfnumeric.backend import Streams, array_namespace, transpose
+from rfnumeric.nn import Network, Trace
+from rfnumeric.rules.interface import Feedback, Rule
+from rfnumeric.rules.recursion import check_mean_options, mean_reciprocal_deltas
+from rfnumeric.typing import Array
+
+
+@dataclass(frozen=True)
+class MeanReciprocalLearned(Rule):
+    """δ_L = D_L e, δ_l = D_l R_{l+1} δ_{l+1} with R learned from noise: R knows W only by what the layer answers.
+
+    Noise ξ at h_{l−1} changes the layer's output by Δ = σ(W(h + ξ) + b) − σ(Wh + b), and
+    ΔR = −η (E[(RΔ − ξ)Δᵀ]/E‖Δ‖² + γR/n_l). Its fixed point E[ξΔᵀ](E[ΔΔᵀ] + γ(E‖Δ‖²/n_l)I)⁻¹ is, for small noise, the
+    closed form of `MeanReciprocal` at λ = γ. R starts at zero: no weight is ever copied.
+
+    Attributes
+    ----------
+    reciprocal_lr : float
+        η, dimensionless, 0 < η ≤ 1: the update is normalized by the mean of ‖Δ‖².
+    damping : float
+        γ > 0, relative to the mean eigenvalue of E[ΔΔᵀ].
+    noise : float
+        Standard deviation of ξ, relative to the root mean square of h_{l−1}.
+    sleep_every : int
+        Steps between updates of R.
+    derivatives : {"all", "own"}
+        Where D stands: at every layer on the way down, as above, or at the own layer alone: δ_l = D_l R_{l+1} … R_L e.
+    """
+
+    name: ClassVar[str] = "mean-reciprocal-learned"
+    reciprocal_lr: float = 0.05
+    damping: float = 0.1
+    noise: float = 0.1
+    sleep_every: int = 1
+    derivatives: str = "all"
+
+    def __post_init__(self) -> None:
+        check_mean_options(self.derivatives, self.damping)
+        if not 0 < self.reciprocal_lr <= 1:
+            raise ValueError(f"reciprocal_lr must lie in (0, 1]; got {self.reciprocal_lr}.")
+        if not 0 < self.noise < math.inf:
+            raise ValueError(f"noise must be positive and finite; got {self.noise}.")
+        if self.sleep_every < 1:
+            raise ValueError(f"sleep_every must be at least 1 (steps); got {self.sleep_every}.")
+
+    def init(self, network: Network, streams: Streams) -> Feedback:
+        """Start R_l, shape (..., n_{l−1}, n_l), l = 2 … L, at zero. See `Rule.init`."""
+        return {"R": [None, None, *(streams.backend.zeros(tuple(transpose(W).shape)) for W in network.W[2:])]}
+
+    def deltas(self, network: Network, trace: Trace, e: Array, feedback: Feedback) -> list[Array]:
+        """See `Rule.deltas`."""
+        return mean_reciprocal_deltas(network, trace, e, feedback["R"], self.derivatives)
+
+    def learn_feedback(
+        self, network: Network, trace: Trace, feedback: Feedback, streams: Streams, step: int
+    ) -> Feedback:
+        """Shake every hidden activity of the step with noise, and learn from the next layer's answer."""
+        if step % self.sleep_every == 0:
+            for l in range(2, network.L + 1):
+                xi, response = self._shake(network, trace, streams.child(l), l)
+                feedback["R"][l] = learn_reciprocal(feedback["R"][l], response, xi, self.reciprocal_lr, self.damping)
+        return feedback
+
+    def _shake(self, network: Network, trace: Trace, streams: Streams, l: int) -> tuple[Array, Array]:
+        """Return ξ at h_{l−1} and the response Δ of layer l, sample by sample."""
+        h = trace.h[l - 1]
+        xp = array_namespace(h)
+        size = xp.sqrt(xp.mean(h * h, axis=(-2, -1), keepdims=True))
+        xi = self.noise * size * streams.normal((h.shape[-2], h.shape[-1]))
+        z = kernels.matmul(h + xi, transpose(network.W[l]))
+        return xi, network.activation(l).evaluate(z, network.b[l])[1] - trace.h[l]
+
+    def advice(self) -> str:
+        """See `Rule.advice`."""
+        return "a smaller learning rate (--lr), more damping (--damping 1) or a smaller --reciprocal-lr"
+
+
+def learn_reciprocal(R: Array, response: Array, xi: Array, lr: float, damping: float) -> Array:
+    """Return R − η (mean (RΔ − ξ)Δᵀ / mean ‖Δ‖² + γR/m): one step towards the reciprocal of a layer's response.
+
+    Parameters
+    ----------
+    R : array, shape (..., n, m)
+        May be overwritten.
+    response : array, shape (..., batch, m)
+        Δ, the layer's answer to the noise; one without any answer teaches only the decay.
+    xi : array, shape (..., batch, n)
+        ξ, the noise.
+    lr : float
+        η, dimensionless.
+    damping : float
+        γ, relative to the mean eigenvalue of E[ΔΔᵀ].
+    """
+    xp = array_namespace(R)
+    squared = xp.sum(response * response, axis=(-2, -1), keepdims=True)  # batch · mean ‖Δ‖²
+    tiny = xp.finfo(R.dtype).smallest_normal
+    residual = xi - kernels.matmul(response, transpose(R))
+    residual = residual / xp.where(squared > tiny, squared, xp.ones_like(squared))
+    return kernels.add_outer((1 - lr * damping / R.shape[-1]) * R, residual, response, lr)
