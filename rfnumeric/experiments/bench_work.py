@@ -122,7 +122,8 @@ def bare_products(
     def products() -> None:
         for W, h in networks:
             for l, w in enumerate(W):
-                gemm(1.0, w, h[l], trans_a=1)
+                # The quicker of the two orders, which gives the activations column by column.
+                gemm(1.0, h[l], w, trans_a=1)
             for l in range(len(W) - 1, 0, -1):
                 gemm(1.0, W[l], h[l + 1])
             for l, w in enumerate(W):

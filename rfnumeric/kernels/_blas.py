@@ -34,9 +34,27 @@ def _operand(X: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 def _gemm(A: np.ndarray, B: np.ndarray) -> np.ndarray:
+    if _few_rows(A, B):
+        return np.ascontiguousarray(blas.sgemm(1.0, A.T, B, trans_a=1))
     b, trans_b = _operand(B)
     a, trans_a = _operand(A)
     return _gemm_by_dtype[A.dtype](1.0, b, a, trans_a=trans_b, trans_b=trans_a).T
+
+
+def _few_rows(A: np.ndarray, B: np.ndarray) -> bool:
+    """Tell whether C = AB is quicker computed as it stands and copied to row-major order than as Cᵀ = BᵀAᵀ.
+
+    So it is for a batch times a transposed weight matrix in single precision: OpenBLAS took 0.7 to 0.8 of the time at
+    32 rows, on one thread and on two, and as long or longer outside these limits and in double precision.
+    """
+    return (
+        8 <= A.shape[0] <= 64
+        and B.size >= 2**14
+        and A.dtype == np.float32
+        and B.flags.f_contiguous
+        and A.flags.c_contiguous
+        and not B.flags.c_contiguous
+    )
 
 
 @implements("matmul", "numpy", FLOATING)
@@ -53,6 +71,9 @@ def matmul(A: np.ndarray, B: np.ndarray) -> np.ndarray:
     C = np.empty((*lead, A.shape[-2], B.shape[-1]), dtype=A.dtype)
     gemm = _gemm_by_dtype[A.dtype]
     for a, b, c in zip(_members(A), _members(B), _members(C), strict=True):
+        if _few_rows(a, b):
+            c[...] = blas.sgemm(1.0, a.T, b, trans_a=1)
+            continue
         # cᵀ = bᵀaᵀ, written where it belongs.
         (b, trans_b), (a, trans_a) = _operand(b), _operand(a)
         gemm(1.0, b, a, beta=0.0, c=c.T, trans_a=trans_b, trans_b=trans_a, overwrite_c=1)
