@@ -24,7 +24,8 @@ SMALL = 4096
 # P = UV, X = PU, Y = VP, then both updates, all steps in one launch.
 COUPLED_STEPS = r"""
 extern "C" __global__ void coupled_steps(T* Us, T* Vs, T* Ps, T* Xs, T* Ys, const T own_U, const T own_V,
-                                         const T rate_U, const T rate_V, const long long a, const long long b, const long long steps)
+                                         const T rate_U, const T rate_V, const long long a, const long long b,
+                                         const long long steps)
 {
     const long long member = blockIdx.x, size = a * b;
     T *U = Us + member * size, *V = Vs + member * size, *X = Xs + member * size, *Y = Ys + member * size;
@@ -105,7 +106,8 @@ static __device__ void subtract(const T* x, const T* y, T* difference, const lon
     __syncthreads();
 }
 extern "C" __global__ void meyer_update(const T* As, const T* Xs, const T* cs, const T* ds, const T* tolerances,
-                                        T* values, long long* cases, T* scratch, const long long rows, const long long columns)
+                                        T* values, long long* cases, T* scratch, const long long rows,
+                                        const long long columns)
 {
     const long long member = blockIdx.x, size = rows * columns;
     const T *A = As + member * size, *X = Xs + member * size, *c = cs + member * rows, *d = ds + member * columns;

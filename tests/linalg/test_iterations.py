@@ -7,7 +7,7 @@ import pytest
 import scipy.integrate
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from linalg_cases import KINDS, from_spectrum, matrices, random_matrix, test_ratio
+from linalg_cases import KINDS, draw_matrix, from_spectrum, matrices, random_matrix, test_ratio
 
 from rfnumeric.backend import to_numpy
 from rfnumeric.linalg import (
@@ -107,6 +107,20 @@ def test_divergence_and_budget_are_reported() -> None:
     mixed = ben_israel_cohen(np.stack([A, A]), np.stack([3.0 * A.T, A.T]))
     assert mixed.statuses == ("diverged", "converged")
     assert mixed.status == "diverged"
+
+
+def test_an_iteration_never_claims_what_is_not_so() -> None:
+    rng = np.random.default_rng(7)
+    seen = set()
+    for k in range(80):
+        A, kappa, rank = draw_matrix(rng, list(KINDS)[k % 4])
+        result = hyperpower(A, order=2 + k % 3)
+        seen.add(result.status)
+        if result.status == "converged":
+            assert test_ratio(A, result.value) <= 30, (kappa, rank)
+            assert result.conditions == {1, 2, 3, 4}
+    assert "converged" in seen
+    assert seen - {"converged"}
 
 
 def test_iteration_errors() -> None:
