@@ -43,6 +43,7 @@ class Batches:
             torch = work.torch_module()
             images, labels = torch.tensor(data.train_images), torch.tensor(data.train_labels)
             self.epoch = lambda: self._torch(torch, images, labels, batch)
+        self.epoch()
 
     @staticmethod
     def _ours(resident, streams, batch):

@@ -50,6 +50,7 @@ class Kernels:
         self.arguments = [self._place(place, a) for a in drawn]
         if kernel == "gather_scale":
             self.arguments.append(place.dtype)
+        self.time_call()
 
     @staticmethod
     def _place(place, a):
@@ -94,6 +95,7 @@ class Products:
         else:
             arguments = {"matmul": (h, W), "add_outer": (W, u, h, 1e-9), "sgd_update": (W, None, u, h, 1e-9)}[kernel]
             self.run = lambda: function(*arguments)
+        self.run()
 
     def time_call(self, *params):
         self.run()

@@ -29,6 +29,7 @@ class Growth:
         batch = value if vary == "batch" else 64
         seed = tuple(range(value)) if vary == "population" else 0
         self.steps = work.our_steps(work.configuration(rule, [width] * (depth + 1), batch, seed=seed))
+        self.steps(1)
 
     def calls(self, *params):
         return 20

@@ -23,6 +23,7 @@ class Step:
     quick = {"network": ["mnist"], "batch": [32], "backend": ["numpy", "cupy"], "dtype": ["float32"]}  # noqa: RUF012 (asv's way)
     bound = "bare products"
     peers = PEERS
+    seconds = 12
     timeout = 600
 
     def setup(self, contestant, network, batch, backend, dtype):
@@ -36,6 +37,7 @@ class Step:
             self.steps = self._peer(contestant, sizes, batch, backend, dtype)
         else:
             self.steps = work.our_steps(work.configuration(contestant, sizes, batch, backend=backend, dtype=dtype))
+        self.steps(1)
 
     def _peer(self, contestant, sizes, batch, backend, dtype):
         kind = {"device": work.torch_device(backend), "dtype": dtype}
@@ -76,6 +78,7 @@ class PapersWay:
         else:
             feedback = "pinv" if contestant == "pinv of every layer" else contestant
             self.steps = work.torch_feedback(sizes, batch, feedback)
+        self.steps(1)
 
     def calls(self, contestant, *rest):
         return 20 if contestant == "rf-two-phase" else 1
@@ -99,6 +102,7 @@ class Sleep:
     def setup(self, contestant, network, backend, dtype):
         options = {"rule_options": {"pinv": contestant}, "backend": backend, "dtype": dtype}
         self.sleep = work.our_sleep(work.configuration("rf-two-phase", PAPER_SIZES[network], 32, **options))
+        self.sleep()
 
     def time_sleep(self, *params):
         self.sleep()

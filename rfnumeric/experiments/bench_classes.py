@@ -11,7 +11,8 @@ Beyond asv's names, a class may have:
 ``calls(*params)``
     Units of work in one call (e.g. training steps); times are reported for one of them.
 ``quick``
-    Parameter → values for a quick run; ``unit``: of what ``track_*`` returns.
+    Parameter → values for a quick run; ``unit``: of what ``track_*`` returns; ``seconds``: for the rounds of one
+    combination, where the usual ones do not do.
 
 Contestants are the values of the parameter called ``contestant``, or the ``time_*`` methods of a class without one.
 Those of one combination of the other parameters are timed in interleaved rounds. ``setup`` raises NotImplementedError
@@ -59,8 +60,8 @@ class Settings:
     peers: bool = True
     quick: bool = False
     backends: tuple[str, ...] = ("numpy",)
-    budget: float = 6.0
-    sample: float = 0.02
+    budget: float = 3.0
+    sample: float = 0.01
 
     @classmethod
     def quickly(cls, **keywords: Any) -> Settings:
@@ -194,7 +195,8 @@ def _timed(
                 skipped[f"{label}.{method} ({_text(params)})"] = str(reason)
                 continue
             ready[params.get(CONTESTANT, method)] = (method, params, instance)
-        samples = measure({name: _call(*entry) for name, entry in ready.items()}, settings.budget, settings.sample)
+        budget = settings.budget if settings.quick else getattr(cls, "seconds", settings.budget)
+        samples = measure({name: _call(*entry) for name, entry in ready.items()}, budget, settings.sample)
         each = {name: _per_unit(samples[name], *entry[1:]) for name, entry in ready.items()}
         return [_result(cls, f"{label}.{ready[name][0]}", name, ready, each) for name in ready]
     finally:

@@ -119,12 +119,13 @@ def _gpu_ratio(results: Results) -> float | None:
 
 
 def _gpu_population(results: Results) -> float | None:
-    name, same = "population.Population.time_twenty_steps", {"K": 20, "network": "mnist", "backend": "cupy"}
+    name = "population.Population.time_twenty_steps"
+    same = {**POPULATION, "network": "mnist", "backend": "cupy"}
     a, b = (seconds(results, name, contestant=c, **same) for c in ("one call", "one network"))
     return None if a is None or b is None else a / b
 
 
-POPULATION = {"K": 20, "network": "mnist", "rule": "backprop", "backend": "numpy"}
+POPULATION = {"K": 20, "rule": "backprop", "backend": "numpy"}
 
 TARGETS = (
     *_steps("mnist", (0.80, 1.3, 1.25, 1.6)),
@@ -144,12 +145,15 @@ TARGETS = (
         "",
         ratio("epoch.Epoch.time_epoch", "epoch", "its steps", dataset="mnist", rule="backprop"),
     ),
-    Target(
-        "20 networks in one call / 20 calls",
-        0.9,
-        True,
-        "",
-        ratio("population.Population.time_twenty_steps", "one call", "K calls", **POPULATION),
+    *(
+        Target(
+            f"20 networks in one call / 20 calls, {network} network",
+            0.9,
+            True,
+            "",
+            ratio("population.Population.time_twenty_steps", "one call", "K calls", network=network, **POPULATION),
+        )
+        for network in ("mnist", "narrow")
     ),
     Target(
         "peak memory of training on CIFAR-10, data set included",

@@ -16,7 +16,7 @@ SETTLE = 0.03
 """Seconds of rest before another contestant's turn. The threads of a BLAS or OpenMP pool spin for a while after their
 last product; without the rest the next contestant would share the cores with them."""
 
-FEWEST_ROUNDS, MOST_ROUNDS = 3, 31
+FEWEST_ROUNDS, MOST_ROUNDS = 3, 15
 
 Clock = Callable[[Callable[[], object], int], float]
 """Takes a function and a number of calls and returns the seconds they took together."""
@@ -50,7 +50,7 @@ def measure(calls: dict[str, Call], budget: float, sample: float) -> dict[str, l
     calls : dict
         Name → function and clock. The first call of each compiles, allocates and warms, and is not timed.
     budget : float
-        Seconds for all rounds together; there are at least 3 and at most 31.
+        Seconds for all rounds together; there are at least 3 and at most 15.
     sample : float
         Seconds that one sample should last: as many calls as fit go into one.
 

@@ -172,7 +172,7 @@ def test_the_command_writes_json_report_and_figures(tmp_path):
     assert [e["quantity"] for e in document["exponents"]] == ["width"]
     measured = {t["target"]: t["measured"] for t in document["targets"]}
     assert measured["import rfnumeric"] > 0
-    assert measured["20 networks in one call / 20 calls"] is None
+    assert measured["20 networks in one call / 20 calls, mnist network"] is None
     assert "rfnumeric --help" in (tmp_path / "report.md").read_text(encoding="utf-8")
     assert (tmp_path / "benchmarks-growth.png").exists()
 
