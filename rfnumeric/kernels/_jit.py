@@ -12,15 +12,19 @@ from numba import config, njit
 
 
 def compiled(*signatures: Any) -> Callable[..., Any]:
-    """Compile the decorated loop for `signatures`, without ``fastmath``; a division by zero gives inf or NaN."""
+    """Compile the decorated loop for `signatures`, without ``fastmath``; a division by zero gives inf or NaN.
+
+    Without a signature it is compiled at its first call with each dtype, and cached then.
+    """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         options = {"fastmath": False, "nogil": True, "error_model": "numpy"}
+        chosen = list(signatures) or None
         with _own_cache():
             try:
-                return njit(list(signatures), cache=True, **options)(function)
+                return njit(chosen, cache=True, **options)(function)
             except RuntimeError:  # no place to keep it can be written to
-                return njit(list(signatures), cache=False, **options)(function)
+                return njit(chosen, cache=False, **options)(function)
 
     return decorate
 

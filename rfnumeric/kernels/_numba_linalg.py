@@ -1,6 +1,7 @@
 """CPU kernels of `rfnumeric.linalg` that are loops over many small matrices, compiled by Numba as in `_numba`.
 
-Inner loops run along contiguous rows, so that they vectorize without reordering a sum.
+Inner loops run along contiguous rows, so that they vectorize without reordering a sum. Each is compiled at its first
+call with a dtype and then cached: few programs use all of them.
 """
 
 # mypy: allow-untyped-defs
@@ -14,24 +15,11 @@ import numpy as np
 
 from rfnumeric.kernels import reference_linalg
 from rfnumeric.kernels._blas import matmul
-from rfnumeric.kernels._jit import both, compiled
+from rfnumeric.kernels._jit import compiled
 from rfnumeric.kernels.registry import implements
 
 
-def _four(template: str) -> tuple[str, ...]:
-    """Instantiate a signature: ``T`` the dtype, ``R`` its real dtype, ``D`` the double precision of its kind."""
-    kinds = (
-        ("float32", "float32", "float64"),
-        ("float64", "float64", "float64"),
-        ("complex64", "float32", "complex128"),
-        ("complex128", "float64", "complex128"),
-    )
-    return tuple(template.replace("T", t).replace("R", r).replace("D", d) for t, r, d in kinds)
-
-
-@compiled(
-    *_four("void(T[:,:,::1], T[:,:,::1], D[:,::1], D[:,::1], D[:,::1], D[:,::1], D[::1], float64[::1], float64[::1])")
-)
+@compiled()
 def _gram_pinv(A, X, P, Ph, L, E, x, defect, kappa):
     K, m, n = A.shape
     for s in range(K):
@@ -132,7 +120,7 @@ def _members(A: np.ndarray) -> np.ndarray:
 VECTOR, LANES = 16, 128
 
 
-@compiled(*both("void(T[:,:,::1], T[:,:,::1], T[:,:,::1])"))
+@compiled()
 def _product(A, B, C):
     """C = AB for each lane, five terms of the sum in one pass over the lanes."""
     rows, inner, lanes = A.shape
@@ -155,7 +143,7 @@ def _product(A, B, C):
                 l += 1
 
 
-@compiled(*both("void(T[:,:,::1], T[:,:,::1], T[:,:,::1], T[:,:,::1], T[:,:,::1], T, T, T, T, int64)"))
+@compiled()
 def _coupled_steps(U, V, P, X, Y, own_U, own_V, rate_U, rate_V, steps):
     rows, columns, lanes = U.shape
     for _ in range(steps):
@@ -220,7 +208,7 @@ def _coupled_by_blas(
     return U, V
 
 
-@compiled(*both("void(T[:,:,::1], T[:,:,::1], T[:,:,::1], T[:,:,::1], T[::1])"))
+@compiled()
 def _kronecker_apply(A, Bt, X, Y, row):
     members, m, n = A.shape
     q, p = Bt.shape[1:]
@@ -258,7 +246,7 @@ def kronecker_apply(A: np.ndarray, B: np.ndarray, X: np.ndarray) -> np.ndarray:
     return matmul(A, matmul(X, Bt))
 
 
-@compiled(*both("void(T[:,::1], T[::1], T[::1])"))
+@compiled()
 def _times(M, x, y):
     """Y = Mx."""
     for i in range(M.shape[0]):
@@ -268,7 +256,7 @@ def _times(M, x, y):
         y[i] = total
 
 
-@compiled(*both("void(T[:,::1], T[::1], T[::1])"))
+@compiled()
 def _transposed_times(M, x, y):
     """Y = Mᵀx, along the rows of M."""
     y[:] = 0
@@ -277,7 +265,7 @@ def _transposed_times(M, x, y):
             y[j] += M[i, j] * x[i]
 
 
-@compiled(*both("T(T[::1], T[::1])"))
+@compiled()
 def _dot(x, y):
     total = x[0] - x[0]
     for i in range(x.shape[0]):
@@ -285,9 +273,7 @@ def _dot(x, y):
     return total
 
 
-@compiled(
-    *both("void(T[:,:,::1], T[:,:,::1], T[:,::1], T[:,::1], T[::1], T[:,:,::1], int64[::1], T[:,::1], T[:,::1])")
-)
+@compiled()
 def _meyer_update(A, X, c, d, tolerance, value, case, tall, wide):
     K, rows, columns = A.shape
     # Vectors of length `rows` and `columns`; the names are those of the theorem.
@@ -376,7 +362,7 @@ def meyer_update(
     return value.reshape(*lead, columns, rows), case.reshape(lead)
 
 
-@compiled(*both("void(T[:,:,::1], T[:,:,::1], T[:,::1], T[:,::1], T[::1], T[:,::1])"))
+@compiled()
 def _penrose_norms(A, X, P, Q, row, norms):
     K, m, n = A.shape
     for k in range(K):
