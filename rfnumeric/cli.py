@@ -21,6 +21,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+reproduce_app = typer.Typer(help="Run the papers' tables and figures again.", no_args_is_help=True)
+app.add_typer(reproduce_app, name="reproduce")
 datasets_app = typer.Typer(help="List, fetch and verify data sets.", no_args_is_help=True)
 app.add_typer(datasets_app, name="datasets")
 
@@ -321,6 +323,80 @@ def info(out: Out = None, as_json: AsJson = False) -> None:
     from rfnumeric.experiments.info import publish
 
     publish(out=out, as_json=as_json)
+
+
+Paper = Annotated[str, typer.Option(help="v1 or v2.")]
+PaperNetwork = Annotated[str, typer.Option(help="published (identity hidden layers), described (leaky ReLU) or both.")]
+PaperDataset = Annotated[str, typer.Option(help="mnist or cifar-10.")]
+PaperEpochs = Annotated[int | None, typer.Option(help="Passes over the training set. Default: the paper's.")]
+Quick = Annotated[bool, typer.Option(help="A small version: the embedded digits, few epochs; under a minute.")]
+Resume = Annotated[bool, typer.Option(help="Go on from the checkpoints in --out.")]
+
+
+@reproduce_app.command("table1")
+def reproduce_table1(
+    paper: Paper = "v1",
+    network: PaperNetwork = "published",
+    dataset: PaperDataset = "mnist",
+    seeds: Annotated[int, typer.Option(help="Seeds 0, 1, …, trained as one population.")] = 3,
+    epochs: PaperEpochs = None,
+    quick: Quick = False,
+    data_dir: DataDir = None,
+    backend: BackendName = "numpy",
+    device: DeviceName = None,
+    dtype: DTypeName = "float32",
+    resume: Resume = False,
+    out: Annotated[Path, typer.Option(help="Folder for results.json, history.jsonl, curves.png.")] = Path(
+        "rfnumeric-table1"
+    ),
+    as_json: AsJson = False,
+) -> None:
+    """Train every row of Table 1 with the paper's settings and print published beside measured."""
+    options = {"seeds": seeds, "epochs": epochs, "quick": quick, "backend": backend, "device": device, "dtype": dtype}
+    _reproduce_runs(paper, network, dataset, data_dir, out, resume, as_json, "curves.png", options)
+
+
+@reproduce_app.command("figure4")
+def reproduce_figure4(
+    paper: Paper = "v2",
+    network: PaperNetwork = "published",
+    dataset: PaperDataset = "mnist",
+    epochs: PaperEpochs = None,
+    quick: Quick = False,
+    data_dir: DataDir = None,
+    backend: BackendName = "numpy",
+    device: DeviceName = None,
+    dtype: DTypeName = "float32",
+    resume: Resume = False,
+    out: Annotated[Path, typer.Option(help="Folder for results.json, history.jsonl, figure4.png.")] = Path(
+        "rfnumeric-figure4"
+    ),
+    as_json: AsJson = False,
+) -> None:
+    """Draw loss and accuracy of each rule, train solid and test dashed: v1 Figure 3, v2 Figure 4. One seed."""
+    options = {"seeds": 1, "epochs": epochs, "quick": quick, "backend": backend, "device": device, "dtype": dtype}
+    _reproduce_runs(paper, network, dataset, data_dir, out, resume, as_json, "figure4.png", options)
+
+
+def _reproduce_runs(
+    paper: str,
+    network: str,
+    dataset: str,
+    data_dir: Path | None,
+    out: Path,
+    resume: bool,
+    as_json: bool,
+    figure: str,
+    options: dict[str, Any],
+) -> None:
+    from rfnumeric.experiments import table1 as job
+
+    networks = job.check(paper, network, dataset, options["seeds"])
+    data = _load(job.QUICK_DATASET if options["quick"] else dataset, data_dir)
+    rows = job.run_table(paper, networks, dataset, data, out=out, resume=resume, **options)
+    job.publish(rows, out=out, as_json=as_json, figure=figure)
+    if rows[-1].run.interrupted:
+        raise typer.Exit(EXIT_INTERRUPTED)
 
 
 @datasets_app.command("list")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
+from rfnumeric import published
 from rfnumeric.audit import claim as verdicts
-from rfnumeric.audit import published
 from rfnumeric.audit.claim import Measured
 from rfnumeric.audit.lab import Lab, g
 from rfnumeric.backend import to_float

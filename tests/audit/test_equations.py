@@ -77,7 +77,7 @@ def test_no_displayed_equation_of_v1_is_missing():
 
 @pytest.mark.skipif(not PAPERS.is_dir(), reason="the papers' text is not here")
 def test_numbers_quoted_from_the_papers_are_in_their_text():
-    from rfnumeric.audit import published
+    from rfnumeric import published
 
     text = {v: (PAPERS / f"reciprocal-feedback-{v}.txt").read_text(encoding="utf-8") for v in ("v1", "v2")}
     names = {

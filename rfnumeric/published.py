@@ -1,4 +1,4 @@
-"""What the papers print outside of equations: sizes, tables, headings and captions, for the claims about wording."""
+"""What the papers print outside of equations: sizes, tables, settings, headings and captions, for audit and tables."""
 
 from __future__ import annotations
 
@@ -41,11 +41,36 @@ EPOCHS = {
 SEARCH = {"forward": (1e-4, 1e-2), "feedback": (1e-6, 1e-3)}
 """v2 Table 2: search domains of the learning rates."""
 
-OPTIMAL = {
-    "MNIST": {"forward": (0.0020118, 0.00084333, 0.0016435, 0.004915), "feedback": (0.000075683,)},
-    "CIFAR-10": {"forward": (0.000666, 0.00030816, 0.00056066, 0.000447), "feedback": (0.00048527,)},
+FORWARD = {
+    "MNIST": {
+        "backprop": 0.0020118,
+        "feedback alignment": 0.00084333,
+        "parallel": 0.0016435,
+        "two-phase": 0.004915,
+    },
+    "CIFAR-10": {
+        "backprop": 0.000666,
+        "feedback alignment": 0.00030816,
+        "parallel": 0.00056066,
+        "two-phase": 0.000447,
+    },
 }
-"""v2 Tables 3 and 4: learning rates found."""
+"""v2 Tables 3 and 4: learning rates found, by the rows of Table 1."""
+
+FEEDBACK = {"MNIST": 0.000075683, "CIFAR-10": 0.00048527}
+"""v2 Tables 3 and 4: learning rate of the parallel rule's feedback."""
+
+OPTIMAL = {d: {"forward": tuple(FORWARD[d].values()), "feedback": (FEEDBACK[d],)} for d in FORWARD}
+"""All of them."""
+
+SETTINGS = {
+    "v1": {
+        "MNIST": {"lr": 1e-3, "batch_size": 40, "epochs": 40},
+        "CIFAR-10": {"lr": 1e-3, "batch_size": 40, "epochs": 20},
+    },
+    "v2": {"MNIST": {"batch_size": 32, "epochs": 100}, "CIFAR-10": {"batch_size": 32, "epochs": 100}},
+}
+"""What the runs of Table 1 share (v1 §5; v2 §5, Table 2: its batch size as far as the text can be read)."""
 
 CAPTIONS = {
     "v1": {
