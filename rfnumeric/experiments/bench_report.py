@@ -151,9 +151,9 @@ def _how(document: dict[str, Any]) -> list[str]:
     gpus = ", ".join(settings["gpus"]) or "none; every GPU number is “not measured”"
     return [
         f"Rendered from the JSON of `{document['command']}`; no number here was typed.",
-        "Medians over rounds in which the contestants take turns in one process. `rfnumeric bench` measures, in a minute",
-        "or two with `--quick`; `benchmarks/` holds the work in asv's shape; `benchmarks/gpu.sh` runs the GPU tests and",
-        "the benchmarks wherever an NVIDIA GPU is. Capturing a step in a CUDA graph is not implemented.",
+        "Medians over rounds in which the contestants take turns in one process. `rfnumeric bench` measures (with",
+        "`--quick` in a minute or two); `benchmarks/` holds the work in asv's shape; `benchmarks/gpu.sh` runs the GPU",
+        "tests and the benchmarks wherever an NVIDIA GPU is. Capturing a step in a CUDA graph is not implemented.",
         "",
         f"- {here['cpu']}, {here['cores']} cores, {settings['threads']} threads for every library; {here['platform']}",
         f"- Python {here['python']}, {packages}; {'; '.join(pools)}",
