@@ -378,6 +378,23 @@ def reproduce_figure4(
     _reproduce_runs(paper, network, dataset, data_dir, out, resume, as_json, "figure4.png", options)
 
 
+@reproduce_app.command("figure1")
+def reproduce_figure1(
+    starts: Annotated[int, typer.Option(help="Starts of each form and radius.")] = 100,
+    iterations: Annotated[int, typer.Option(help="Steps of the coupled rule.")] = 400,
+    seed: Annotated[int, typer.Option(help="Seed of the starts.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder for results.json and figure1.png.")] = Path("rfnumeric-figure1"),
+    as_json: AsJson = False,
+) -> None:
+    """Follow ‖U⁺ − V‖ under the coupled rule, printed and corrected, by radius: v1 Figure 1A, v2 Figure 2A."""
+    from rfnumeric.experiments import figure1 as job
+
+    if starts < 1 or iterations < 1:
+        raise ValueError(f"--starts and --iterations must be at least 1; got {starts} and {iterations}.")
+    results = job.run_all(count=starts, iterations=iterations, every=min(10, iterations), seed=seed)
+    job.publish(results, out=out, as_json=as_json)
+
+
 def _reproduce_runs(
     paper: str,
     network: str,
