@@ -6,6 +6,8 @@ import os
 import signal
 
 import pytest
+from fixture_backends import FIXTURE
+from hypothesis import settings
 
 # Before NumPy loads its BLAS, here and in the processes that tests start: small matrices gain nothing from threads, and
 # on a busy machine threads that wait for a core make them a hundred times slower.
@@ -16,16 +18,13 @@ for _variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-from rfnumeric.backend import Backend, get_backend
+from rfnumeric.backend import Backend, get_backend  # noqa: E402 (after the variables above)
 
-# array-api-strict refuses everything that the standard does not promise; on a device that is not the default one it
-# also refuses arrays that were created without `device=`.
-FIXTURE = {
-    "numpy": ("numpy", None),
-    "array-api-strict": ("array-api-strict", "device1"),
-    "torch": ("torch", "cpu"),
-    "cupy": ("cupy", None),
-}
+# The same examples in every run, so that a red run is red again; HYPOTHESIS_PROFILE=explore draws new ones each time.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.register_profile("explore", derandomize=False, deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
+
 ASKED = os.environ.get("RFNUMERIC_TEST_BACKENDS")
 
 

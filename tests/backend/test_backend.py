@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import zlib
@@ -102,7 +103,7 @@ def test_backend_of_an_array_is_the_one_that_made_it(backend: Backend):
 
 
 def test_the_fixture_has_a_strict_backend_on_a_device_that_is_not_the_default():
-    from conftest import FIXTURE
+    from fixture_backends import FIXTURE
 
     name, device = FIXTURE["array-api-strict"]
     backend = get_backend(name, device)
@@ -211,6 +212,7 @@ def test_seeds_are_checked(seed):
 
 def run_pytest(tmp_path: Path, backends: str) -> subprocess.CompletedProcess:
     """Run a file with one trivial test of the fixture, with RFNUMERIC_TEST_BACKENDS set."""
+    shutil.copy(ROOT / "tests" / "fixture_backends.py", tmp_path)
     (tmp_path / "conftest.py").write_text(
         (ROOT / "tests" / "conftest.py").read_text(encoding="utf-8"), encoding="utf-8"
     )

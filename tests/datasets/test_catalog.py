@@ -98,7 +98,7 @@ def test_mislabelled_files(small_mnist):
 
 def test_mnist_in_place_of_fashion_mnist(small_mnist, monkeypatch):
     """Same names, same shapes: only the checksum tells."""
-    there, source = small_mnist
+    there, _ = small_mnist
     fashion = replace(sources.FASHION_MNIST, n_train=30, n_test=10, image_shape=(4, 4))
     monkeypatch.setitem(sources.SOURCES, "fashion-mnist", fashion)
     with pytest.raises(DataError, match=r"of fashion-mnist; it is train-images-idx3-ubyte\.gz of mnist"):

@@ -140,8 +140,9 @@ def test_greville(seed: int, m: int, n: int, dependent: bool, is_complex: bool) 
     B = np.concatenate((A, a[:, None]), axis=1)
     X = append_column(A, np.linalg.pinv(A), a)
     expected = truncated(B, 1e-10)
-    # Rounding passes through A⁺ and B⁺, and where the new column is nearly dependent through their product.
-    kappa = (1 + np.linalg.norm(A) * np.linalg.norm(np.linalg.pinv(A))) * (
+    # A⁺ is off by eps·κ(A)‖A⁺‖, where κ(A) ≤ ‖B‖‖A⁺‖, which is up to ‖A⁺‖‖B‖ times that beside ‖B⁺‖ ≥ 1/‖B‖: a column
+    # much larger than A makes terms of the size of A⁺ cancel. Near dependence adds the factor ‖B‖‖B⁺‖.
+    kappa = (1 + np.linalg.norm(B) * np.linalg.norm(np.linalg.pinv(A))) ** 2 * (
         1 + np.linalg.norm(B) * np.linalg.norm(expected)
     )
     bound = 30 * np.finfo(float).eps * kappa
@@ -149,7 +150,8 @@ def test_greville(seed: int, m: int, n: int, dependent: bool, is_complex: bool) 
     for index in (0, n, -1):
         rest = np.delete(B, index, axis=1)
         inverse = truncated(rest, 1e-10)
-        kappa_rest = kappa * (1 + np.linalg.norm(rest) * np.linalg.norm(inverse)) ** 2
+        # The formula divides by what the column leaves of the identity, down to 1/(‖B‖‖rest⁺‖)².
+        kappa_rest = kappa * (1 + np.linalg.norm(B) * np.linalg.norm(inverse)) ** 2
         found = delete_column(B, expected, index)
         assert np.linalg.norm(found - inverse) <= 30 * np.finfo(float).eps * kappa_rest * (1 + np.linalg.norm(inverse))
 

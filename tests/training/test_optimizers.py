@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from training_helpers import RULE_OPTIONS, assert_same_run, config, same_bits, tiny_dataset
 
 from rfnumeric.backend import Streams, eps, get_backend, to_numpy
@@ -24,7 +23,7 @@ OTHER = {
 }
 
 
-def torch_optimizer(name, options, parameters, lr):
+def torch_optimizer(torch, name, options, parameters, lr):
     if name == "adam":
         betas = options.get("beta1", 0.9), options.get("beta2", 0.999)
         return torch.optim.Adam(parameters, lr=lr, betas=betas, eps=options.get("epsilon", 1e-8))
@@ -32,7 +31,7 @@ def torch_optimizer(name, options, parameters, lr):
     return torch.optim.SGD(parameters, lr=lr, momentum=momentum)
 
 
-def torch_schedule(name, optimizer):
+def torch_schedule(torch, name, optimizer):
     if name == "cosine":
         return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=STEPS)
     end = 0.0 if name == "linear" else 1.0
@@ -43,13 +42,14 @@ def torch_schedule(name, optimizer):
 @pytest.mark.parametrize("options", [{}, OTHER], ids=["default", "other"])
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_the_steps_are_those_of_torch(name, options, schedule, backend64):
+    torch = pytest.importorskip("torch")
     chosen = options.get(name, {})
     optimizer, streams = get_optimizer(name, **chosen), Streams(0, backend64)
     network = init_network([5, 7, 3], streams, bias=True)
     state, lr = optimizer.init(network), 0.03
     parameters = [torch.tensor(to_numpy(v).copy()) for v in (*network.W[1:], *network.b[1:])]
-    theirs = torch_optimizer(name, chosen, parameters, lr)
-    scheduler = torch_schedule(schedule, theirs)
+    theirs = torch_optimizer(torch, name, chosen, parameters, lr)
+    scheduler = torch_schedule(torch, schedule, theirs)
     for step in range(STEPS):
         x = streams.child("x", step).normal((4, 5))
         trace = network.forward(x)
