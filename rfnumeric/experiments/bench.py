@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,6 +56,8 @@ def publish(
     ------
     ValueError
         If a topic or backend is unknown, or `threads` not positive.
+    KeyboardInterrupt
+        After Ctrl-C, once what was measured until then is written.
     """
     chosen = list(dict.fromkeys(names)) or list(topics())
     unknown = [name for name in chosen if name not in topics()]
@@ -68,10 +71,7 @@ def publish(
     settings = (Settings.quickly if quick else Settings)(peers=peers, backends=usable)
     results: list[dict[str, Any]] = []
     with fixed_threads(threads):
-        screen = Console(stderr=True)
-        for topic in chosen:
-            with screen.status(f"{topic}: {len(results)} results so far"):
-                results += run_topic(topic, settings, skipped)
+        interrupted = not _run(chosen, settings, results, skipped)
         here = environment()
     document = {
         "command": command(),
@@ -90,7 +90,26 @@ def publish(
         "not_measured": skipped,
     }
     _show(document, out, as_json)
+    if interrupted:
+        raise KeyboardInterrupt
     return document
+
+
+def _run(chosen: Sequence[str], settings: Settings, results: list[dict[str, Any]], skipped: dict[str, str]) -> bool:
+    """Run the topics one after the other and add to `results`; return False after Ctrl-C, which keeps what there is."""
+    screen = Console(stderr=True)
+    for i, topic in enumerate(chosen):
+        started, before = time.perf_counter(), len(results)
+        try:
+            with screen.status(f"{topic} ({i + 1} of {len(chosen)})"):
+                for result in run_topic(topic, settings, skipped):
+                    results.append(result)
+        except KeyboardInterrupt:
+            skipped.update({f"topic {name}": "interrupted" for name in chosen[i:]})
+            return False
+        seconds = time.perf_counter() - started
+        screen.print(f"{topic}: {len(results) - before} results in {seconds:.0f} s", highlight=False)
+    return True
 
 
 def _show(document: dict[str, Any], out: Path | None, as_json: bool) -> None:

@@ -190,3 +190,20 @@ def test_mistakes_are_one_line(arguments, message):
     assert done.returncode == 2
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_what_was_measured_before_an_interruption_is_kept(tmp_path, monkeypatch):
+    from rfnumeric.experiments import bench
+
+    def run_topic(topic, settings, skipped):
+        yield {"name": f"{topic}.X.track_y", "params": {}, "value": 1.0, "unit": "things"}
+        if topic == "steps":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(bench, "run_topic", run_topic)
+    chosen = {"backends": ["numpy"], "peers": False, "quick": True, "threads": 1, "out": tmp_path, "as_json": False}
+    with pytest.raises(KeyboardInterrupt):
+        bench.publish(["data", "steps", "startup"], **chosen)
+    document = json.loads((tmp_path / "results.json").read_text())
+    assert [r["name"] for r in document["results"]] == ["data.X.track_y", "steps.X.track_y"]
+    assert document["not_measured"] == {"topic steps": "interrupted", "topic startup": "interrupted"}
