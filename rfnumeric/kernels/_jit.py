@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import platformdirs
-from numba import config, njit
+from numba import config as numba_config
+from numba import njit
 
 
 def compiled(*signatures: Any) -> Callable[..., Any]:
@@ -18,8 +19,8 @@ def compiled(*signatures: Any) -> Callable[..., Any]:
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        options = {"fastmath": False, "nogil": True, "error_model": "numpy"}
-        chosen = list(signatures) or None
+        options: dict[str, Any] = {"fastmath": False, "nogil": True, "error_model": "numpy"}
+        chosen: Any = list(signatures) or None
         with _own_cache():
             try:
                 return njit(chosen, cache=True, **options)(function)
@@ -41,6 +42,7 @@ def _own_cache() -> Generator[None]:
     Numba's own choice is beside the source. What it leaves there outlives an uninstallation, and then stands in the
     way of an editable one: an empty folder named rfnumeric in site-packages.
     """
+    config: Any = numba_config  # its settings are made at run time, where a type checker cannot see them
     before = config.CACHE_DIR
     config.CACHE_DIR = before or str(Path(platformdirs.user_cache_dir("rfnumeric")) / "numba")
     try:
