@@ -47,7 +47,8 @@ class Batches:
 
     @staticmethod
     def _ours(resident, streams, batch):
-        *_, (last, _labels) = resident.batches(streams.child("batches", 1), batch)
+        for batch_of_images, _labels in resident.batches(streams.child("batches", 1), batch):
+            last = batch_of_images  # the one before is freed, as in training
         synchronize(last)
 
     @staticmethod

@@ -26,7 +26,7 @@ class Epoch:
     params = (
         ["its steps", "epoch", "PyTorch eager"],
         ["mnist-5k", "mnist"],
-        list(work.OUR_RULES),
+        list(work.PAPER_RULES),
     )
     quick = {"dataset": ["mnist-5k"], "rule": ["backprop"]}  # noqa: RUF012
     bound = "its steps"

@@ -17,7 +17,7 @@ class Training:
     """Peak resident memory: the data set, a hundred steps and an evaluation, CIFAR-10's sizes."""
 
     param_names = ("rule", "data")
-    params = (list(work.OUR_RULES), ["random pixels", "cifar-10"])
+    params = (list(work.PAPER_RULES), ["random pixels", "cifar-10"])
     quick = {"rule": ["backprop"], "data": ["random pixels"]}  # noqa: RUF012
     timeout = 600
 
