@@ -14,7 +14,7 @@ class Step:
 
     param_names = ("contestant", "network", "batch", "backend", "dtype")
     params = (
-        ["bare products", *work.OUR_RULES, *PEERS],
+        ["bare products", *work.PAPER_RULES, *PEERS],
         ["mnist", "cifar-10"],
         [32, 256],
         ["numpy", "cupy", "torch"],

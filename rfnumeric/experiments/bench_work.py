@@ -12,7 +12,6 @@ import numpy as np
 from rfnumeric.backend import get_backend, synchronize, transpose
 from rfnumeric.datasets import Dataset
 from rfnumeric.errors import BackendError
-from rfnumeric.rules import RULES
 from rfnumeric.training import RunConfig
 from rfnumeric.training.loop import Loop
 
@@ -337,7 +336,5 @@ class TorchFeedback:
             W[l].addmm_(delta.T, h[l], alpha=-self.lr / len(x))
 
 
-OUR_RULES = tuple(rule for rule in RULES if rule != "batch-reciprocal")
-"""All but the yardstick, whose solve of order batch · n_L a layer takes seconds."""
-
 PAPER_RULES = ("backprop", "feedback-alignment", "rf-two-phase", "rf-parallel", "pseudo-backprop")
+"""The papers' rules and the one that v1's public code ran: those that targets name."""
