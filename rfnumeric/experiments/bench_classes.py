@@ -35,9 +35,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from rfnumeric.experiments.bench_timing import Call, bandwidth, clock, measure
+from rfnumeric.experiments.bench_timing import CONTESTANT, Call, bandwidth, clock, measure
 
-CONTESTANT = "contestant"
 KINDS = ("time", "peakmem", "track")
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from rfnumeric.experiments.bench_classes import CONTESTANT
+from rfnumeric.experiments.bench_timing import CONTESTANT
 from rfnumeric.training.files import write_atomically
 
 Results = Sequence[dict[str, Any]]

@@ -12,6 +12,9 @@ from functools import cache
 
 import numpy as np
 
+CONTESTANT = "contestant"
+"""Name of the parameter whose values are timed against one another."""
+
 SETTLE = 0.03
 """Seconds of rest before another contestant's turn. The threads of a BLAS or OpenMP pool spin for a while after their
 last product; without the rest the next contestant would share the cores with them."""

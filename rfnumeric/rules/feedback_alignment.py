@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from rfnumeric.backend import Streams, array_namespace
+from rfnumeric.backend import Streams, transpose
 from rfnumeric.nn import Network, Trace, get_initializer
 from rfnumeric.rules.interface import Feedback, Rule
 from rfnumeric.rules.recursion import gated_deltas
@@ -31,7 +31,6 @@ class FeedbackAlignment(Rule):
     def init(self, network: Network, streams: Streams) -> Feedback:
         """Draw B_l, shape (..., n_{l−1}, n_l), for l = 2 … L. See `Rule.init`."""
         draw = get_initializer(self.feedback_init)
-        transpose = array_namespace(network.W[1]).matrix_transpose
         n = network.sizes
         return {
             "B": [None, None, *(transpose(draw(streams.child(l), n[l], n[l - 1])) for l in range(2, network.L + 1))]

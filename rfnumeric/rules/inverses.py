@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rfnumeric import kernels
-from rfnumeric.backend import Streams, array_namespace, device_of
+from rfnumeric.backend import Streams, array_namespace, device_of, transpose
 from rfnumeric.errors import ConvergenceError
 from rfnumeric.linalg import damped_pinv, pinv
 from rfnumeric.nn import Network
@@ -98,7 +98,6 @@ def recirculate(W: Array, X: Array, noise: Array, lr: float) -> Array:
     -------
     array, shape (..., n, m)
     """
-    transpose = array_namespace(W).matrix_transpose
     h = kernels.matmul(noise, transpose(X))
     y_hat = kernels.matmul(h, transpose(W))
     h_hat = kernels.matmul(y_hat, transpose(X))
