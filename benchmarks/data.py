@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from rfnumeric.backend import Streams, get_backend, synchronize
+from rfnumeric.bench import work
 from rfnumeric.errors import BackendError
-from rfnumeric.experiments import bench_work as work
 from rfnumeric.training.batches import DeviceData
 
 SAMPLES = 5000
@@ -71,6 +71,6 @@ class Batches:
 
 
 if __name__ == "__main__":
-    from rfnumeric.experiments.bench_classes import main
+    from rfnumeric.bench.classes import main
 
     main(__file__)

@@ -5,8 +5,8 @@ MNIST is used where it is at hand (``rfnumeric datasets fetch mnist``), mnist-5k
 
 from __future__ import annotations
 
+from rfnumeric.bench import work
 from rfnumeric.datasets import load, status
-from rfnumeric.experiments import bench_work as work
 from rfnumeric.training import PAPER_SIZES, RunConfig
 from rfnumeric.training.loop import Loop
 
@@ -122,6 +122,6 @@ class PapersWay:
 
 
 if __name__ == "__main__":
-    from rfnumeric.experiments.bench_classes import main
+    from rfnumeric.bench.classes import main
 
     main(__file__)

@@ -28,4 +28,4 @@ trap 'rm -rf "$out"' EXIT
 mkdir -p docs/results
 mv "$out/results.json" "docs/results/$name.json"
 echo "wrote docs/results/$name.json; render it with"
-echo "  $PYTHON -m rfnumeric.experiments.bench_report docs/results/$name.json docs/benchmarks-$name.md"
+echo "  $PYTHON -m rfnumeric.bench.report docs/results/$name.json docs/benchmarks-$name.md"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from rfnumeric.backend import get_backend, synchronize
+from rfnumeric.bench.work import torch_device, torch_module
 from rfnumeric.errors import BackendError
-from rfnumeric.experiments.bench_work import torch_device, torch_module
 from rfnumeric.kernels import matmul
 from rfnumeric.linalg import KroneckerOperator, PinvOperator, pinv, rank_one_update
 
@@ -110,6 +110,6 @@ class Solve:
 
 
 if __name__ == "__main__":
-    from rfnumeric.experiments.bench_classes import main
+    from rfnumeric.bench.classes import main
 
     main(__file__)

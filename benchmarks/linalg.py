@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 import scipy.linalg
 
-from rfnumeric.experiments.bench_work import torch_module
+from rfnumeric.bench.work import torch_module
 from rfnumeric.kernels import matmul, reference_linalg
 from rfnumeric.linalg import GramNewton, coupled_rule, penrose_residuals, pinv
 

@@ -6,8 +6,8 @@ import tracemalloc
 
 import numpy as np
 
+from rfnumeric.bench import work
 from rfnumeric.datasets import load, status
-from rfnumeric.experiments import bench_work as work
 from rfnumeric.linalg import weight_reciprocal
 from rfnumeric.training import PAPER_SIZES
 from rfnumeric.training.loop import Loop
@@ -66,6 +66,6 @@ def peak(n_out, n_in, n_last):
 
 
 if __name__ == "__main__":
-    from rfnumeric.experiments.bench_classes import main
+    from rfnumeric.bench.classes import main
 
     main(__file__)

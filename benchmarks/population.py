@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rfnumeric.experiments import bench_work as work
+from rfnumeric.bench import work
 from rfnumeric.training import PAPER_SIZES
 
 SIZES = {"mnist": PAPER_SIZES["mnist"], "narrow": (784, 64, 64, 10)}
@@ -47,6 +47,6 @@ class Population:
 
 
 if __name__ == "__main__":
-    from rfnumeric.experiments.bench_classes import main
+    from rfnumeric.bench.classes import main
 
     main(__file__)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rfnumeric.experiments import bench_work as work
+from rfnumeric.bench import work
 
 
 class Growth:
@@ -39,6 +39,6 @@ class Growth:
 
 
 if __name__ == "__main__":
-    from rfnumeric.experiments.bench_classes import main
+    from rfnumeric.bench.classes import main
 
     main(__file__)

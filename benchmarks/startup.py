@@ -23,6 +23,6 @@ class Startup:
 
 
 if __name__ == "__main__":
-    from rfnumeric.experiments.bench_classes import main
+    from rfnumeric.bench.classes import main
 
     main(__file__)

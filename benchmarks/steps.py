@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rfnumeric.experiments import bench_work as work
+from rfnumeric.bench import work
 from rfnumeric.training import PAPER_SIZES
 
 PEERS = ("PyTorch eager", "PyTorch compiled", "PyTorch feedback alignment", "the same by hand")
@@ -109,6 +109,6 @@ class Sleep:
 
 
 if __name__ == "__main__":
-    from rfnumeric.experiments.bench_classes import main
+    from rfnumeric.bench.classes import main
 
     main(__file__)

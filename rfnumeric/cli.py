@@ -310,7 +310,7 @@ def bench(
     as_json: AsJson = False,
 ) -> None:
     """Time kernels, steps, epochs, populations and inverses beside their bounds, their peers and their targets."""
-    from rfnumeric.experiments import bench as job
+    from rfnumeric.bench import run as job
 
     job.publish(
         topics or [], backends=backend or [], peers=peers, quick=quick, threads=threads, out=out, as_json=as_json

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from rfnumeric.experiments import bench_classes, bench_report, bench_targets
-from rfnumeric.experiments.bench_classes import Settings, run_topic
-from rfnumeric.experiments.bench_timing import FEWEST_ROUNDS, MOST_ROUNDS, Call, bandwidth, clock, measure
+from rfnumeric.bench import classes as bench_classes
+from rfnumeric.bench import report as bench_report
+from rfnumeric.bench import targets as bench_targets
+from rfnumeric.bench.classes import Settings, run_topic
+from rfnumeric.bench.timing import FEWEST_ROUNDS, MOST_ROUNDS, Call, bandwidth, clock, measure
 
 ROOT = Path(__file__).parents[2]
 
@@ -83,7 +85,7 @@ def topic(tmp_path, monkeypatch):
 
     monkeypatch.setattr(bench_classes, "clock", lambda _: reading)
     monkeypatch.setattr(bench_classes, "_peak_memory", lambda *_: (1.0, "bytes"))
-    monkeypatch.setattr("rfnumeric.experiments.bench_timing.SETTLE", 0.0)
+    monkeypatch.setattr("rfnumeric.bench.timing.SETTLE", 0.0)
     return "made_up"
 
 

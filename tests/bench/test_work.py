@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from rfnumeric.backend import get_backend
+from rfnumeric.bench import work
+from rfnumeric.bench.classes import Settings, classes, groups, load, methods, topics
 from rfnumeric.errors import BackendError
-from rfnumeric.experiments import bench_work as work
-from rfnumeric.experiments.bench_classes import Settings, classes, groups, load, methods, topics
 from rfnumeric.training.loop import Loop
 
 SIZES = (12, 9, 7, 5)
@@ -193,17 +193,17 @@ def test_mistakes_are_one_line(arguments, message):
 
 
 def test_what_was_measured_before_an_interruption_is_kept(tmp_path, monkeypatch):
-    from rfnumeric.experiments import bench
+    from rfnumeric.bench import run
 
     def run_topic(topic, settings, skipped):
         yield {"name": f"{topic}.X.track_y", "params": {}, "value": 1.0, "unit": "things"}
         if topic == "steps":
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(bench, "run_topic", run_topic)
+    monkeypatch.setattr(run, "run_topic", run_topic)
     chosen = {"backends": ["numpy"], "peers": False, "quick": True, "threads": 1, "out": tmp_path, "as_json": False}
     with pytest.raises(KeyboardInterrupt):
-        bench.publish(["data", "steps", "startup"], **chosen)
+        run.publish(["data", "steps", "startup"], **chosen)
     document = json.loads((tmp_path / "results.json").read_text())
     assert [r["name"] for r in document["results"]] == ["data.X.track_y", "steps.X.track_y"]
     assert document["not_measured"] == {"topic steps": "interrupted", "topic startup": "interrupted"}

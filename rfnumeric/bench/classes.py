@@ -35,7 +35,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from rfnumeric.experiments.bench_timing import CONTESTANT, Call, bandwidth, clock, measure
+from rfnumeric.bench.timing import CONTESTANT, Call, bandwidth, clock, measure
 
 KINDS = ("time", "peakmem", "track")
 
@@ -53,7 +53,7 @@ class Settings:
     backends : tuple of str
         Values of the parameter ``backend`` to keep.
     budget, sample : float
-        Seconds for one combination of parameters, and for one sample; see `bench_timing.measure`.
+        Seconds for one combination of parameters, and for one sample; see `timing.measure`.
     """
 
     peers: bool = True
@@ -267,7 +267,7 @@ def _peak_memory(topic: str, cls: Any, method: str, params: dict[str, Any]) -> t
     RuntimeError
         If it fails.
     """
-    code = "import sys; from rfnumeric.experiments.bench_classes import peak_memory; peak_memory(*sys.argv[1:])"
+    code = "import sys; from rfnumeric.bench.classes import peak_memory; peak_memory(*sys.argv[1:])"
     arguments = [topic, cls.__name__, method, json.dumps(list(params.values()))]
     path = os.pathsep.join([str(Path(__file__).resolve().parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run(
@@ -311,7 +311,7 @@ def main(file: str) -> None:
     from rich.console import Console
 
     from rfnumeric.backend import available_backends
-    from rfnumeric.experiments.bench_report import results_tables
+    from rfnumeric.bench.report import results_tables
 
     parser = argparse.ArgumentParser(description=f"Run the benchmarks of {Path(file).name}.")
     parser.add_argument("--quick", action="store_true", help="small sizes, few rounds")

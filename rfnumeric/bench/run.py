@@ -14,12 +14,13 @@ from typing import Any
 from rich.console import Console
 
 from rfnumeric.backend import BACKENDS, available_backends
-from rfnumeric.experiments.bench_classes import Settings, run_topic, topics
-from rfnumeric.experiments.bench_report import draw, markdown, results_tables, targets_table
-from rfnumeric.experiments.bench_targets import TARGETS, exponents
-from rfnumeric.experiments.report import RESULTS_FILE, console
+from rfnumeric.bench.classes import Settings, run_topic, topics
+from rfnumeric.bench.report import draw, markdown, results_tables, targets_table
+from rfnumeric.bench.targets import TARGETS, exponents
 from rfnumeric.training.environment import command, environment
 from rfnumeric.training.files import plain, write_atomically, write_json
+
+RESULTS_FILE = "results.json"
 
 
 def publish(
@@ -41,7 +42,7 @@ def publish(
     backends : sequence of str
         None stands for all that can be used here.
     peers, quick : bool
-        See `bench_classes.Settings`.
+        See `classes.Settings`.
     threads : int or None
         Of every library; None stands for one a core that this process may use.
     out : Path or None
@@ -120,7 +121,7 @@ def _show(document: dict[str, Any], out: Path | None, as_json: bool) -> None:
     if as_json:
         json.dump(plain(document), sys.stdout, indent=2)
         sys.stdout.write("\n")
-    screen = console(as_json)
+    screen = Console(stderr=as_json)  # standard output is the JSON's
     screen.print(*results_tables(document["results"]))
     # Some topics alone leave most targets without a number; only a whole run says "not measured".
     whole = set(document["settings"]["topics"]) == set(topics())

@@ -1,6 +1,6 @@
 """A benchmark's results as tables, Markdown and figures; nothing is written that the results do not hold.
 
-``python -m rfnumeric.experiments.bench_report RESULTS.json PAGE.md`` renders a page of the documentation, with its
+``python -m rfnumeric.bench.report RESULTS.json PAGE.md`` renders a page of the documentation, with its
 figures in ``figures/`` beside it.
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from rfnumeric.experiments.bench_timing import CONTESTANT
+from rfnumeric.bench.timing import CONTESTANT
 from rfnumeric.training.files import write_atomically
 
 Results = Sequence[dict[str, Any]]

@@ -1,0 +1,1 @@
+"""How fast it is: benchmarks found and timed, held to targets and bounds, and reported (`rfnumeric bench`)."""
