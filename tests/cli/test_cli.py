@@ -15,7 +15,7 @@ import typing
 
 import pytest
 
-from rfnumeric.cli import train as train_command
+from rfnumeric.cli.train import train as train_command
 from rfnumeric.rules import RULES
 from rfnumeric.training import OPTIMIZERS, RunConfig
 

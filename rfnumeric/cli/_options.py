@@ -1,0 +1,72 @@
+"""What commands share: types of their options, and the parsers of texts that hold several values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+EXIT_USAGE, EXIT_INTERRUPTED = 2, 130
+
+Out = Annotated[Path | None, typer.Option(help="Folder for results.json and plots.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the JSON of results.json to standard output.")]
+DataDir = Annotated[Path | None, typer.Option(help="Folder of the data sets. Default: $RFNUMERIC_DATA, else a cache.")]
+BackendName = Annotated[str, typer.Option(help="numpy, cupy, torch or array-api-strict.")]
+DeviceName = Annotated[str | None, typer.Option(help="Device of the backend, e.g. 0 (CuPy) or cuda:0 (PyTorch).")]
+DTypeName = Annotated[str, typer.Option(help="float32 or float64.")]
+BatchSize = Annotated[int, typer.Option(help="Samples of a batch.")]
+Slope = Annotated[float, typer.Option(help="Negative slope of the leaky activations.")]
+Sizes = Annotated[str | None, typer.Option(help="Widths n_0,…,n_L. Default: the papers' network for the data set.")]
+InputScale = Annotated[str, typer.Option(help="symmetric: pixels in [-1, 1]; unit: in [0, 1].")]
+Initializer = Annotated[str, typer.Option(help="he-normal, lecun-uniform or orthogonal.")]
+Bias = Annotated[bool, typer.Option("--bias/--no-bias", help="Biases; the papers' equations have none.")]
+OptimizerName = Annotated[str, typer.Option(help="sgd, momentum or adam.")]
+Schedule = Annotated[str, typer.Option(help="The learning rate over the run: constant, linear or cosine, to 0.")]
+RuleName = Annotated[
+    str,
+    typer.Option(
+        help="backprop, feedback-alignment, rf-two-phase, rf-parallel, pseudo-backprop, mean-reciprocal, "
+        "mean-reciprocal-learned or batch-reciprocal."
+    ),
+]
+DatasetName = Annotated[str, typer.Option(help="mnist-5k, mnist, fashion-mnist or cifar-10.")]
+Epochs = Annotated[int, typer.Option(help="Passes over the training set.")]
+Seed = Annotated[int, typer.Option(help="Seed of weights, batches and noise.")]
+
+
+def load_dataset(dataset: str, data_dir: Path | None) -> Any:
+    """Load a data set, with a bar where it must be downloaded."""
+    from rfnumeric.datasets import load
+
+    return load(dataset, data_dir, progress=True)
+
+
+def parse_sizes(text: str | None, dataset: str) -> tuple[int, ...]:
+    """Read widths; without any, give the papers' network for the data set."""
+    if text is None:
+        from rfnumeric.training import PAPER_SIZES
+
+        return PAPER_SIZES["cifar-10" if dataset == "cifar-10" else "mnist"]
+    try:
+        return tuple(int(part) for part in parse_names(text))
+    except ValueError as error:
+        raise ValueError(f"--sizes must be widths separated by commas, e.g. 784,100,10; got {text!r}.") from error
+
+
+def parse_numbers(text: str) -> float | tuple[float, ...]:
+    """Read learning rates: one number, or several as a tuple."""
+    try:
+        numbers = tuple(float(part) for part in parse_names(text))
+    except ValueError as error:
+        raise ValueError(
+            f"--lr must be numbers separated by commas, e.g. 0.001 or 0.001,0.01; got {text!r}."
+        ) from error
+    if not numbers:
+        raise ValueError("--lr must name at least one learning rate; got none.")
+    return numbers[0] if len(numbers) == 1 else numbers
+
+
+def parse_names(text: str) -> list[str]:
+    """Split a list at its commas."""
+    return [part.strip() for part in text.split(",") if part.strip()]

@@ -1,0 +1,28 @@
+"""``rfnumeric bench``: timings beside bounds, peers and targets."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from rfnumeric.cli._options import AsJson, Out
+
+
+def bench(
+    topics: Annotated[list[str] | None, typer.Argument(help="Files of benchmarks/, e.g. steps. Default: all.")] = None,
+    backend: Annotated[
+        list[str] | None, typer.Option(help="numpy, cupy or torch; may be repeated. Default: those usable here.")
+    ] = None,
+    peers: Annotated[bool, typer.Option(help="Also time PyTorch, SciPy and NumPy at the same work.")] = True,
+    quick: Annotated[bool, typer.Option(help="Small sizes and few rounds: a minute or so, to try it out.")] = False,
+    threads: Annotated[int | None, typer.Option(help="Threads of every library. Default: one a core.")] = None,
+    out: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Time kernels, steps, epochs, populations and inverses beside their bounds, their peers and their targets."""
+    from rfnumeric.bench import run as job
+
+    job.publish(
+        topics or [], backends=backend or [], peers=peers, quick=quick, threads=threads, out=out, as_json=as_json
+    )
