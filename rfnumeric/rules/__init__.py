@@ -42,7 +42,8 @@ def get_rule(name: str, **options: Any) -> Rule:
     Raises
     ------
     ValueError
-        If the rule or one of the options is unknown, or an option is out of range.
+        If the rule or one of the options is unknown, or an option is out of range, or several values are given for
+        one that takes one alone.
 
     Examples
     --------
@@ -57,6 +58,11 @@ def get_rule(name: str, **options: Any) -> Rule:
     if unknown:
         raise ValueError(
             f"rule {name!r} has no option {', '.join(unknown)}; it has {', '.join(known) or 'none'}. Leave it out."
+        )
+    several = [k for k, value in options.items() if isinstance(value, tuple) and k not in RULES[name].per_member]
+    if several:
+        raise ValueError(
+            f"rule {name!r} takes one value of {several[0]} for the whole population; got {options[several[0]]}."
         )
     return RULES[name](**options)
 

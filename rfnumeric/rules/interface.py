@@ -32,9 +32,13 @@ Plain arrays, so that a checkpoint can hold any rule's feedback.
 
 @dataclass(frozen=True)
 class Rule:
-    """Base of the learning rules; a rule's fields are its options, and hold no state."""
+    """Base of the learning rules; a rule's fields are its options, and hold no state.
+
+    Those that `per_member` names may also be a tuple, with one value for each member of the population.
+    """
 
     name: ClassVar[str] = ""
+    per_member: ClassVar[tuple[str, ...]] = ()
 
     def init(self, network: Network, streams: Streams) -> Feedback:
         """Return the feedback parameters for `network` before the first step.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from rfnumeric import kernels
-from rfnumeric.backend import Streams, transpose
+from rfnumeric.backend import Streams, array_namespace, device_of, transpose
 from rfnumeric.nn import Network, Trace, get_initializer
 from rfnumeric.rules.interface import Feedback, Rule
 from rfnumeric.rules.inverses import weight_pinvs
@@ -25,8 +25,9 @@ class RFParallel(Rule):
 
     Attributes
     ----------
-    feedback_lr : float
-        η, in units of 1/‖Wy‖² (v2 Table 3: 7.57e-5 on MNIST). Stable while η · λ_max(E[Wy(Wy)ᵀ]) < 2.
+    feedback_lr : float or tuple of float
+        η, in units of 1/‖Wy‖² (v2 Table 3: 7.57e-5 on MNIST). Stable while η · λ_max(E[Wy(Wy)ᵀ]) < 2. A tuple has one
+        for each member of the population.
     start : {"pinv", "random"}
         First value of W⁺: the exact one, or drawn as a weight matrix is (He normal). The paper does not say.
     own_layer, normalize, derivative_damping
@@ -34,7 +35,8 @@ class RFParallel(Rule):
     """
 
     name: ClassVar[str] = "rf-parallel"
-    feedback_lr: float = 7.5683e-5
+    per_member: ClassVar[tuple[str, ...]] = ("feedback_lr",)
+    feedback_lr: float | tuple[float, ...] = 7.5683e-5
     start: str = "pinv"
     own_layer: str = "reciprocal"
     normalize: bool = True
@@ -44,7 +46,8 @@ class RFParallel(Rule):
         check_reciprocal_options(self.own_layer, self.derivative_damping)
         if self.start not in STARTS:
             raise ValueError(f"start must be one of {', '.join(STARTS)}; got {self.start!r}.")
-        if not self.feedback_lr >= 0:
+        rates = self.feedback_lr if isinstance(self.feedback_lr, tuple) else (self.feedback_lr,)
+        if not all(rate >= 0 for rate in rates):
             raise ValueError(f"feedback_lr must be at least 0; got {self.feedback_lr}.")
 
     def init(self, network: Network, streams: Streams) -> Feedback:
@@ -71,10 +74,14 @@ class RFParallel(Rule):
     ) -> Feedback:
         """Take one step of the linear autoencoder rule in every layer from the second on. See `Rule.learn_feedback`."""
         W_pinv = feedback["W_pinv"]
+        lr = self.feedback_lr
+        if isinstance(lr, tuple):
+            like = trace.h[0]
+            lr = array_namespace(like).asarray(lr, dtype=like.dtype, device=device_of(like))
         for l in range(2, network.L + 1):
             y = trace.h[l - 1]
             Wy = trace.a[l] if network.b[l] is None else trace.a[l] - network.b[l][..., None, :]  # type: ignore[index]
-            W_pinv[l] = autoencoder_step(W_pinv[l], Wy, y, self.feedback_lr)
+            W_pinv[l] = autoencoder_step(W_pinv[l], Wy, y, lr)
         return feedback
 
     def advice(self) -> str:
@@ -85,7 +92,7 @@ class RFParallel(Rule):
         )
 
 
-def autoencoder_step(W_pinv: Array, Wy: Array, y: Array, lr: float) -> Array:
+def autoencoder_step(W_pinv: Array, Wy: Array, y: Array, lr: float | Array) -> Array:
     """Return W⁺ − η mean_batch (W⁺Wy − y)(Wy)ᵀ. May overwrite `W_pinv`.
 
     Parameters
@@ -93,7 +100,7 @@ def autoencoder_step(W_pinv: Array, Wy: Array, y: Array, lr: float) -> Array:
     W_pinv : array, shape (..., n, m)
     Wy : array, shape (..., batch, m)
     y : array, shape (..., batch, n)
-    lr : float
+    lr : float or array of shape ``W_pinv.shape[:-2]``
         η, in units of 1/‖Wy‖².
     """
     residual = kernels.matmul(Wy, transpose(W_pinv))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from rfnumeric.backend import BACKENDS, Streams, get_backend
@@ -26,7 +26,7 @@ class RunConfig:
     rule : str
         Learning rule, one of `rfnumeric.rules.RULES`.
     rule_options : dict
-        Its options by name.
+        Its options by name. A tuple, which those named in `Rule.per_member` may be, makes a population.
     dataset : str
         Name of the data set.
     sizes : tuple of int
@@ -87,32 +87,49 @@ class RunConfig:
             value = getattr(self, name)
             if isinstance(value, list):
                 object.__setattr__(self, name, tuple(value))
+        options = {name: tuple(v) if isinstance(v, list) else v for name, v in self.rule_options.items()}
+        object.__setattr__(self, "rule_options", options)
         _require(self.batch_size >= 1, "batch_size", "at least 1", self.batch_size)
         _require(self.epochs >= 0, "epochs", "at least 0", self.epochs)
         _require(all(0 < v < float("inf") for v in _many(self.lr)), "lr", "positive and finite", self.lr)
         _require(self.lr_schedule in SCHEDULES, "lr_schedule", f"one of {', '.join(SCHEDULES)}", self.lr_schedule)
         _require(self.input_scale in INPUT_SCALES, "input_scale", f"one of {', '.join(INPUT_SCALES)}", self.input_scale)
         _require(self.backend in BACKENDS, "backend", f"one of {', '.join(BACKENDS)}", self.backend)
-        lr, seed = _many(self.lr), _many(self.seed)
-        several = {len(v) for v, given in ((lr, self.lr), (seed, self.seed)) if isinstance(given, tuple)}
-        _require(len(several) <= 1 and 0 not in several, "lr and seed", "of one length where both are several", several)
         get_loss(self.loss)
         self.make_rule()
+        several = self._several()
+        names = " and ".join(dict.fromkeys(("lr", "seed", *several)))
+        lengths = {len(v) for v in several.values()}
+        _require(len(lengths) <= 1 and 0 not in lengths, names, "of one length where they are several", lengths)
         self.make_optimizer()
 
     @property
     def population(self) -> int | None:
         """Number of networks trained side by side, or None for a single one."""
-        sizes = [len(v) for v in (self.lr, self.seed) if isinstance(v, tuple)]
-        return sizes[0] if sizes else None
+        return next((len(v) for v in self._several().values()), None)
+
+    def _several(self) -> dict[str, tuple[Any, ...]]:
+        """Return what has one value for each member."""
+        given = {"lr": self.lr, "seed": self.seed, **self.rule_options}
+        return {name: value for name, value in given.items() if isinstance(value, tuple)}
 
     def members(self) -> list[RunConfig]:
         """Return the settings of each member of the population as single runs."""
         if self.population is None:
             return [self]
-        own = asdict(self)
-        lr, seed = (_spread(v, self.population) for v in (self.lr, self.seed))
-        return [RunConfig(**{**own, "lr": one_lr, "seed": one}) for one_lr, one in zip(lr, seed, strict=True)]
+
+        def of(k: int, value: Any) -> Any:
+            return value[k] if isinstance(value, tuple) else value
+
+        return [
+            replace(
+                self,
+                lr=of(k, self.lr),
+                seed=of(k, self.seed),
+                rule_options={name: of(k, value) for name, value in self.rule_options.items()},
+            )
+            for k in range(self.population)
+        ]
 
     def make_rule(self) -> Rule:
         """Return the learning rule."""
@@ -142,7 +159,8 @@ class RunConfig:
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as JSON types."""
-        return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
+        listed = {name: _listed(value) for name, value in asdict(self).items()}
+        return {**listed, "rule_options": {name: _listed(value) for name, value in self.rule_options.items()}}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> RunConfig:
@@ -161,6 +179,10 @@ class RunConfig:
 
 def _many(value: Any) -> tuple[Any, ...]:
     return value if isinstance(value, tuple) else (value,)
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _spread(value: Any, count: int) -> list[Any]:

@@ -214,6 +214,37 @@ def test_members_of_a_population():
     assert_same_run(train(replace(one, epochs=1), tiny_dataset()), train(replace(one, epochs=1), tiny_dataset()))
 
 
+def test_members_may_differ_in_the_feedback_rate(tmp_path):
+    rates = (0.0, 1e-3, 3e-2)
+    settings = config(rule="rf-parallel", rule_options={"feedback_lr": rates}, dtype="float64", epochs=2)
+    assert settings.population == 3
+    assert RunConfig.from_json(json.loads(json.dumps(settings.to_json()))) == settings
+    together = train(settings, tiny_dataset())
+    for k, rate in enumerate(rates):
+        alone = train(replace(settings, rule_options={"feedback_lr": rate}), tiny_dataset())
+        assert together.members[k].config == alone.config
+        assert alone.config.population is None
+        for name, part in (("W", together.network.W), ("W_pinv", together.feedback["W_pinv"])):
+            for l, one in enumerate(alone.network.W if name == "W" else alone.feedback["W_pinv"]):
+                if one is not None:
+                    # 130 steps, each with rounding of c·n·eps, c = 100; the rates are far below instability.
+                    bound = 130 * 100 * 12 * np.finfo(float).eps * np.abs(one).max()
+                    assert np.abs(part[l][k] - one).max() <= bound, (name, l)
+    # The rate matters, and the checkpoint keeps all of them.
+    assert not np.array_equal(together.feedback["W_pinv"][2][0], together.feedback["W_pinv"][2][1])
+    train(replace(settings, epochs=1), tiny_dataset(), out=tmp_path)
+    assert_same_run(train(settings, tiny_dataset(), out=tmp_path, resume=True), together)
+
+
+def test_an_option_of_the_whole_population_takes_one_value():
+    with pytest.raises(ValueError, match=r"'rf-two-phase' takes one value of refresh_every for the whole population"):
+        config(rule="rf-two-phase", rule_options={"refresh_every": (5, 10)})
+    with pytest.raises(ValueError, match="lr and seed and feedback_lr must be of one length"):
+        config(rule="rf-parallel", rule_options={"feedback_lr": (1e-3, 1e-4)}, seed=(0, 1, 2))
+    with pytest.raises(ValueError, match="feedback_lr must be at least 0"):
+        config(rule="rf-parallel", rule_options={"feedback_lr": (1e-3, -1.0)})
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
