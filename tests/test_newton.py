@@ -9,7 +9,7 @@ import pytest
 import scipy.optimize
 
 from rfnumeric.backend import Streams, eps, get_backend, to_numpy
-from rfnumeric.newton import CONTRACTION, RADIUS, RECIPROCAL, certificate, hildebrandt_graves
+from rfnumeric.newton import CONTRACTION, RADIUS, RECIPROCAL, certificate, hildebrandt_graves, lipschitz
 
 HOST = get_backend("numpy", dtype="float64")
 
@@ -106,3 +106,26 @@ def test_arguments_are_checked():
         certificate(lambda y: y, np.ones((2, 3)), np.eye(2), np.zeros(2), 1)
     with pytest.raises(ValueError, match=r"T must have shape"):
         hildebrandt_graves(lambda y: y, np.eye(2), np.zeros(3))
+
+
+def test_m_of_many_problems_is_m_of_each(backend64):
+    streams, m = Streams(1, backend64), 0.3
+    xp = backend64.xp
+    A, y0 = streams.normal((3, 4, 6)), streams.child("y").normal((3, 6))
+    T = xp.linalg.pinv(A)
+    r = backend64.asarray([0.1, 1.0, 10.0])
+
+    def at(k):
+        return lambda y: xp.matmul(y, xp.matrix_transpose(A[k, ...])) + m * xp.sin(y[..., :4])
+
+    def all_of_them(y):
+        return xp.matmul(y, xp.matrix_transpose(A)) + m * xp.sin(y[..., :4])
+
+    together = to_numpy(lipschitz(all_of_them, A, T, y0, r, samples=16))
+    for k in range(3):
+        alone = lipschitz(at(k), A[k, ...], T[k, ...], y0[k, ...], float(r[k]), samples=16)
+        # Close pairs divide the rounding by eps^(1/3); c = 100.
+        assert together[k] == pytest.approx(float(alone), rel=100 * eps(A) ** (2 / 3))
+    assert 0 < together.min() <= together.max() <= m
+    still = lipschitz(all_of_them, A, xp.zeros_like(T), y0, r)
+    assert (to_numpy(still) == 0).all()  # no ball: y₀ + R(T) is one point

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from rfnumeric import kernels
 from rfnumeric.backend import Backend, Streams
 from rfnumeric.datasets import Dataset
@@ -38,8 +40,7 @@ class DeviceData:
     def batches(self, streams: Streams, batch_size: int) -> Iterator[tuple[Array, Array]]:
         """Yield (x, labels) of shapes (..., batch, n_0) and (..., batch), in the stream's order."""
         order = self.backend.asarray(streams.permutation(self.train_count), "int64")
-        xp = self.backend.xp
-        labels = xp.reshape(xp.take(self.train_labels, xp.reshape(order, (-1,)), axis=0), order.shape)
+        labels = self._labels(order)
         for start in range(0, self.train_count, batch_size):
             part = (..., slice(start, min(start + batch_size, self.train_count)))
             yield self._gather(self.train_images, order[part]), labels[part]
@@ -50,6 +51,25 @@ class DeviceData:
             stop = min(start + EVALUATION_BATCH, self.test_count)
             index = self.backend.xp.arange(start, stop, dtype=self.backend.xp.int64, device=self.backend.device)
             yield self._gather(self.test_images, index), self.test_labels[start:stop]
+
+    def spread(self, batch_size: int, population: tuple[int, ...] = ()) -> tuple[Array, Array]:
+        """Return (x, labels) of one batch, its samples spread evenly over the training set; no random number is drawn.
+
+        Parameters
+        ----------
+        batch_size : int
+            Samples; at most all.
+        population : tuple of int
+            Leading shape of x and labels; every member gets the same samples.
+        """
+        size = min(batch_size, self.train_count)
+        chosen = np.broadcast_to(np.arange(size) * self.train_count // size, (*population, size))
+        index = self.backend.asarray(chosen, "int64")
+        return self._gather(self.train_images, index), self._labels(index)
+
+    def _labels(self, index: Array) -> Array:
+        xp = self.backend.xp
+        return xp.reshape(xp.take(self.train_labels, xp.reshape(index, (-1,)), axis=0), index.shape)
 
     def _gather(self, images: Array, index: Array) -> Array:
         return kernels.gather_scale(images, index, *self.scale, self.backend.dtype)

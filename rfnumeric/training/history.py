@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -25,6 +25,8 @@ class EpochRecord:
         On the test set after the epoch; nats, percent.
     seconds : float
         Training time of the epoch, seconds, without evaluation.
+    metrics : dict, optional
+        What was measured after the epoch, if it was; see `rfnumeric.training.metrics.measure`.
     """
 
     epoch: int
@@ -33,15 +35,22 @@ class EpochRecord:
     test_loss: float
     test_accuracy: float
     seconds: float
+    metrics: dict[str, list[float | None]] | None = field(default=None, kw_only=True)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the record as a dict."""
-        return asdict(self)
+        """Return the record as a dict; without ``metrics`` if nothing was measured."""
+        record = asdict(self)
+        if self.metrics is None:
+            del record["metrics"]
+        return record
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> EpochRecord:
         """Rebuild a record; null numbers become NaN."""
-        return cls(**{key: math.nan if value is None else value for key, value in data.items()})
+        numbers: dict[str, Any] = {
+            key: math.nan if value is None else value for key, value in data.items() if key != "metrics"
+        }
+        return cls(**numbers, metrics=data.get("metrics"))
 
 
 def epochs_to_90(records: Sequence[EpochRecord]) -> int | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from rfnumeric.training.config import INPUT_SCALES, RunConfig
 from rfnumeric.training.divergence import diagnose, loss_limits, retire, retire_arrays
 from rfnumeric.training.files import write_json_lines
 from rfnumeric.training.history import EpochRecord
+from rfnumeric.training.metrics import Metrics, measure_batch
 from rfnumeric.training.optimizers import scheduled_rate
 from rfnumeric.training.run import Member, Run, history_lines
 from rfnumeric.typing import Array
@@ -26,6 +28,8 @@ CHECKPOINT_FILE = "checkpoint.npz"
 HISTORY_FILE = "history.jsonl"
 Progress = Callable[[int, int, int, float], None]
 """Called with (epoch, steps done in it, steps of an epoch, latest test accuracy in percent, NaN before the first)."""
+AfterEpoch = Callable[[list[Member]], None]
+"""Called with the members after each epoch, when its checkpoint has been written."""
 
 
 def train(
@@ -35,6 +39,8 @@ def train(
     out: Path | None = None,
     resume: bool = False,
     progress: Progress | None = None,
+    metrics_every: int | None = None,
+    after_epoch: AfterEpoch | None = None,
 ) -> Run:
     """Train as `config` says.
 
@@ -49,6 +55,11 @@ def train(
         interrupted.
     progress : callable, optional
         See `Progress`.
+    after_epoch : callable, optional
+        See `AfterEpoch`.
+    metrics_every : int, optional
+        Epochs between measurements of `rfnumeric.training.metrics.METRICS` on one batch spread over the training set,
+        from epoch 0 on; they join the records and change no other number. Default: none.
 
     Returns
     -------
@@ -58,14 +69,15 @@ def train(
     Raises
     ------
     ValueError
-        If the network does not fit the data.
+        If the network does not fit the data, or `metrics_every` is not positive.
     CheckpointError
         If the checkpoint is damaged or of a run with other settings.
     """
-    loop = Loop(config, dataset, out, progress)
+    loop = Loop(config, dataset, out, progress, metrics_every)
     if resume and out is not None and (out / CHECKPOINT_FILE).exists():
         fresh = checkpoint.State(loop.network.W, loop.network.b, loop.feedback, {}, loop.optimizer_state)
         loop.restore(checkpoint.load(out / CHECKPOINT_FILE, config, loop.backend, fresh))
+    loop.after_epoch = after_epoch
     with quiet():
         loop.run()
     return Run(config, loop.members, loop.network, loop.feedback)
@@ -78,15 +90,24 @@ class Loop:
     ----------
     config : RunConfig
     dataset : Dataset
-    out, progress
+    out, progress, metrics_every
         As for `train`.
     """
 
     def __init__(
-        self, config: RunConfig, dataset: Dataset, out: Path | None = None, progress: Progress | None = None
+        self,
+        config: RunConfig,
+        dataset: Dataset,
+        out: Path | None = None,
+        progress: Progress | None = None,
+        metrics_every: int | None = None,
     ) -> None:
         _check_fit(config, dataset)
+        if metrics_every is not None and metrics_every < 1:
+            raise ValueError(f"metrics_every must be at least 1 (epochs), or None; got {metrics_every}.")
+        self.metrics_every = metrics_every
         self.config, self.out, self.progress = config, out, progress
+        self.after_epoch: AfterEpoch | None = None
         self.rule, self.optimizer = config.make_rule(), config.make_optimizer()
         self.loss = get_loss(config.loss)
         self.streams = config.make_streams()
@@ -118,6 +139,8 @@ class Loop:
                 self.epoch += 1
                 self._settle()
                 self._save()
+                if self.after_epoch:
+                    self.after_epoch(self.members)
             self._finish("completed")
         except KeyboardInterrupt:
             self._finish("interrupted")
@@ -200,11 +223,25 @@ class Loop:
     ) -> None:
         """Append a record to the members that were active when the epoch began; NaN to one that diverged in it."""
         test_loss, test_accuracy = self.evaluate()
+        columns = {
+            "train_loss": loss,
+            "train_accuracy": accuracy,
+            "test_loss": test_loss,
+            "test_accuracy": test_accuracy,
+        }
+        metrics = self._measure(epoch)
         for k in active:
-            values = [float(v[k]) for v in (loss, accuracy, test_loss, test_accuracy)]
-            if self.members[k].status == "diverged":
-                values = [math.nan] * 4
-            self.members[k].records.append(EpochRecord(epoch, *values, float(seconds[k])))
+            lost = self.members[k].status == "diverged"
+            numbers: dict[str, Any] = {name: math.nan if lost else float(v[k]) for name, v in columns.items()}
+            numbers["metrics"] = None if lost else metrics[k]
+            self.members[k].records.append(EpochRecord(epoch, seconds=float(seconds[k]), **numbers))
+
+    def _measure(self, epoch: int) -> Sequence[Metrics | None]:
+        """Return each member's metrics in the epochs that have them."""
+        if self.metrics_every is None or epoch % self.metrics_every or not self._active():
+            return [None] * len(self.members)
+        x, y = self.data.spread(self.config.batch_size, self.network.population)
+        return measure_batch(self.rule, self.network, self.feedback, x, y, self.config.loss)
 
     def evaluate(self) -> tuple[np.ndarray, np.ndarray]:
         """Return test loss (nats) and accuracy (percent) of each member."""
