@@ -74,6 +74,111 @@ def _limit_loss(axis, histories: Sequence[Sequence[EpochRecord]]) -> None:  # ty
         axis.set_ylim(0, 1.25 * max(first))
 
 
+METRIC_PANELS = (
+    ("cosine to the gradient", ("gradient_cosine",), "linear"),
+    ("cosine to the damped\nGauss–Newton step", ("gauss_newton_cosine",), "linear"),
+    ("condition number of W", ("condition_number",), "log"),
+    ("‖W⁺ − feedback‖ / ‖W⁺‖", ("pinv_distance",), "log"),
+    ("largest Penrose residual\nof the feedback", ("penrose_1", "penrose_2", "penrose_3", "penrose_4"), "log"),
+    ("M‖T‖ of Theorem 1\n(above 1: it does not apply)", ("contraction",), "log"),
+    ("negative units (%)", ("negative_share",), "percent"),
+)
+"""Title, metrics of which the largest is drawn, and scale."""
+
+CONTRACTION_FLOOR = 1e-3
+"""M‖T‖ below this is not drawn: a network that is linear over the ball has rounding there."""
+
+
+def metrics_figure(path: Path, rows: Sequence[tuple[str, Sequence[Sequence[EpochRecord]]]], *, title: str) -> None:
+    """Draw what `rfnumeric.training.metrics` measured against epochs, one line a layer.
+
+    Parameters
+    ----------
+    path : Path
+        Of the figure.
+    rows : sequence of (name, histories)
+        One row of the figure each, e.g. a rule; the members' histories are drawn into the same panels. A single row is
+        folded into two.
+    title : str
+
+    Raises
+    ------
+    ValueError
+        If no record holds metrics.
+    """
+    from matplotlib.lines import Line2D
+
+    values = [record.metrics for _, histories in rows for records in histories for record in records if record.metrics]
+    if not values:
+        raise ValueError("rows must hold records with metrics; got none. Train with metrics_every=1.")
+    colours = _layer_colours(len(values[0]["gradient_cosine"]) - 1)
+    folded, count = len(rows) == 1, len(METRIC_PANELS)
+    shape = (2, -(-count // 2)) if folded else (len(rows), count)
+    size = (13.0, 6.6) if folded else (2.35 * count, 1.3 + 1.75 * len(rows))
+    figure, grid = _panels(*shape, size, sharex=True, sharey=False if folded else "col")
+    lines = [grid.ravel()[:count]] if folded else list(grid)
+    for axis in grid.ravel()[count:] if folded else ():
+        axis.set_visible(False)
+    for i, (axes, (name, histories)) in enumerate(zip(lines, rows, strict=True)):
+        for axis, (panel, metrics, scale) in zip(axes, METRIC_PANELS, strict=True):
+            for records in histories:
+                for l, colour in colours.items():
+                    _metric_line(axis, records, metrics, l, scale, colour)
+            if folded or i == 0:
+                axis.set_title(panel, fontsize=9)
+            if folded or i == len(rows) - 1:
+                axis.set_xlabel("epoch")
+                axis.tick_params(labelbottom=True)
+        if not folded:
+            axes[0].set_ylabel(name, fontsize=9)
+    for axes in lines:  # rows share their limits, so that all must be drawn first
+        for axis, (_, metrics, scale) in zip(axes, METRIC_PANELS, strict=True):
+            _metric_axis(axis, metrics, scale)
+    handles = [Line2D([], [], color=c, label=f"layer {l}") for l, c in colours.items()]
+    shown = handles if len(handles) <= 10 else handles[:: -(-len(handles) // 10)]
+    figure.legend(handles=shown, loc="outside lower center", ncols=min(len(shown), 10), frameon=False)
+    figure.suptitle(title, fontsize=11)
+    _save(figure, path)
+
+
+def _layer_colours(L: int) -> dict[int, tuple[float, ...]]:
+    """Return a colour for each layer, from dark at the input to light at the output."""
+    from matplotlib import colormaps
+
+    return {l: colormaps["viridis"](0.9 * (l - 1) / max(L - 1, 1)) for l in range(1, L + 1)}
+
+
+def _metric_line(axis, records, metrics, l, scale, colour) -> None:  # type: ignore[no-untyped-def]
+    points = []
+    for record in records:
+        found = [record.metrics[name][l] for name in metrics] if record.metrics else [None]
+        value = None if None in found else max(found) * (100 if scale == "percent" else 1)
+        # A logarithm has no place for 0.
+        if value is not None and (scale != "log" or value > 0):
+            points.append((record.epoch, value))
+    style = "o-" if len(points) <= 12 else "-"
+    axis.plot([p[0] for p in points], [p[1] for p in points], style, color=colour, lw=1.4, ms=3)
+
+
+def _metric_axis(axis, metrics, scale) -> None:  # type: ignore[no-untyped-def]
+    from matplotlib.ticker import LogFormatter, MaxNLocator
+
+    axis.grid(alpha=0.3)
+    axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    if scale == "log":
+        axis.set_yscale("log")
+    elif scale == "percent":
+        axis.set_ylim(0, 100)
+    else:
+        axis.set_ylim(min(axis.get_ylim()[0], -0.05), 1.05)
+    if metrics == ("condition_number",):
+        axis.yaxis.set_major_formatter(LogFormatter())
+        axis.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
+    if metrics == ("contraction",):
+        axis.axhline(1, color="grey", lw=0.8, ls=":")
+        axis.set_ylim(max(axis.get_ylim()[0], CONTRACTION_FLOOR))
+
+
 def growth_curves(path: Path, panels: dict[str, dict[str, list[tuple[float, float]]]]) -> None:
     """Draw seconds against sizes, both logarithmic.
 
@@ -119,15 +224,62 @@ def ratio_bars(path: Path, panels: dict[str, list[tuple[str, float]]], title: st
     _save(figure, path)
 
 
-def _panels(rows: int, columns: int, size: tuple[float, float]):  # type: ignore[no-untyped-def]
+def _panels(rows: int, columns: int, size: tuple[float, float], **shared):  # type: ignore[no-untyped-def]
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
-    return figure, figure.subplots(rows, columns, squeeze=False)
+    return figure, figure.subplots(rows, columns, squeeze=False, **shared)
 
 
 def _save(figure, path: Path) -> None:  # type: ignore[no-untyped-def]
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)
+
+
+MARKERS = {"completed": "o", "stopped": "v", "interrupted": "s", "diverged": "x", "failed": "+"}
+
+
+def search_points(
+    path: Path, points: Sequence[tuple[float, float, float, str, bool]], *, colour_label: str, title: str
+) -> None:
+    """Draw the held-out accuracy of a search's trials against their forward rate.
+
+    Parameters
+    ----------
+    path : Path
+        Of the figure.
+    points : sequence of (rate, accuracy, colour, status, best)
+        Accuracy in percent; a trial without one (NaN) stands at the bottom. `colour` is positive and drawn on a
+        logarithmic scale; `best` marks the chosen trial.
+    colour_label, title : str
+    """
+    from matplotlib.colors import LogNorm
+    from matplotlib.lines import Line2D
+
+    figure, axes = _panels(1, 1, (6.5, 4.2))
+    axis = axes[0][0]
+    sound = [p[1] for p in points if math.isfinite(p[1])]
+    floor = min(sound, default=0.0) - 0.06 * (max(sound, default=100.0) - min(sound, default=0.0) + 1)
+    low, high = min(p[2] for p in points), max(p[2] for p in points)
+    norm = LogNorm(low, high if high > low else low * 10)
+    for status in dict.fromkeys(p[3] for p in points):
+        of_status = [(x, y if math.isfinite(y) else floor, c) for x, y, c, s, _ in points if s == status]
+        x, y, colour = zip(*of_status, strict=True)
+        shown = axis.scatter(x, y, c=colour, norm=norm, cmap="viridis", marker=MARKERS[status], s=45, zorder=3)
+    for rate, accuracy, *_, chosen in points:
+        if chosen:
+            axis.scatter(rate, accuracy, marker="o", s=190, facecolors="none", edgecolors=COLOURS[1], lw=2, zorder=4)
+    axis.set_xscale("log")
+    axis.set_xlabel("forward learning rate")
+    axis.set_ylabel("accuracy on the held-out fifth (%)")
+    axis.grid(alpha=0.3)
+    handles = [
+        Line2D([], [], ls="", marker=MARKERS[s], color="grey", label=s) for s in dict.fromkeys(p[3] for p in points)
+    ]
+    handles.append(Line2D([], [], ls="", marker="o", ms=11, mfc="none", mec=COLOURS[1], mew=2, label="chosen"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
+    figure.colorbar(shown, ax=axis, label=colour_label)
+    axis.set_title(title, fontsize=10)
+    _save(figure, path)

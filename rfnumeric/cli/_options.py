@@ -31,6 +31,15 @@ RuleName = Annotated[
     ),
 ]
 DatasetName = Annotated[str, typer.Option(help="mnist-5k, mnist, fashion-mnist or cifar-10.")]
+WithMetrics = Annotated[
+    bool,
+    typer.Option(
+        "--metrics",
+        help="After each epoch, measure by layer: cosines of the update to the gradient and the Gauss-Newton step, "
+        "quality of the feedback, M‖T‖ of Theorem 1, negative units.",
+    ),
+]
+MetricsEvery = Annotated[int | None, typer.Option(help="The same after every so many epochs, from epoch 0 on.")]
 Epochs = Annotated[int, typer.Option(help="Passes over the training set.")]
 Seed = Annotated[int, typer.Option(help="Seed of weights, batches and noise.")]
 
@@ -65,6 +74,11 @@ def parse_numbers(text: str) -> float | tuple[float, ...]:
     if not numbers:
         raise ValueError("--lr must name at least one learning rate; got none.")
     return numbers[0] if len(numbers) == 1 else numbers
+
+
+def parse_metrics(metrics: bool, every: int | None) -> int | None:
+    """Read how many epochs lie between measurements; None for none."""
+    return 1 if metrics and every is None else every
 
 
 def parse_names(text: str) -> list[str]:

@@ -20,12 +20,15 @@ from rfnumeric.cli._options import (
     Epochs,
     Initializer,
     InputScale,
+    MetricsEvery,
     OptimizerName,
     Schedule,
     Seed,
     Sizes,
     Slope,
+    WithMetrics,
     load_dataset,
+    parse_metrics,
     parse_names,
     parse_sizes,
 )
@@ -60,7 +63,9 @@ def compare(
     backend: BackendName = "numpy",
     device: DeviceName = None,
     dtype: DTypeName = "float32",
-    out: Annotated[Path, typer.Option(help="Folder for results.json, history.jsonl and curves.png.")] = Path(
+    metrics: WithMetrics = False,
+    metrics_every: MetricsEvery = None,
+    out: Annotated[Path, typer.Option(help="Folder for results.json, history.jsonl and figures.")] = Path(
         "rfnumeric-compare"
     ),
     as_json: AsJson = False,
@@ -96,7 +101,14 @@ def compare(
         screen.print(f"Learning rates chosen on a held-out fifth of the training set: {rates}", highlight=False)
     else:
         rates = job.LEARNING_RATES if lr is None and optimizer == "sgd" else {}
-    comparisons = job.compare(base, data, networks=networks, rules=names, learning_rates=rates)
+    comparisons = job.compare(
+        base,
+        data,
+        networks=networks,
+        rules=names,
+        learning_rates=rates,
+        metrics_every=parse_metrics(metrics, metrics_every),
+    )
     job.publish(comparisons, out=out, as_json=as_json, console=screen)
     if comparisons[-1].run.interrupted:
         raise typer.Exit(EXIT_INTERRUPTED)

@@ -20,13 +20,16 @@ from rfnumeric.cli._options import (
     Epochs,
     Initializer,
     InputScale,
+    MetricsEvery,
     OptimizerName,
     RuleName,
     Schedule,
     Seed,
     Sizes,
     Slope,
+    WithMetrics,
     load_dataset,
+    parse_metrics,
     parse_numbers,
     parse_sizes,
 )
@@ -115,9 +118,11 @@ def train(
     backend: BackendName = "numpy",
     device: DeviceName = None,
     dtype: DTypeName = "float32",
+    metrics: WithMetrics = False,
+    metrics_every: MetricsEvery = None,
     resume: Annotated[bool, typer.Option(help="Go on from the checkpoint in --out.")] = False,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for results.json, history.jsonl, checkpoint.npz, curves.png.")
+        Path | None, typer.Option(help="Folder for results.json, history.jsonl, checkpoint.npz and figures.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -171,6 +176,13 @@ def train(
         device=device,
         dtype=dtype,
     )
-    run = single.run(config, load_dataset(dataset, data_dir), out=out, resume=resume, as_json=as_json)
+    run = single.run(
+        config,
+        load_dataset(dataset, data_dir),
+        out=out,
+        resume=resume,
+        as_json=as_json,
+        metrics_every=parse_metrics(metrics, metrics_every),
+    )
     if run.interrupted:
         raise typer.Exit(EXIT_INTERRUPTED)

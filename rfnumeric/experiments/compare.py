@@ -11,7 +11,7 @@ import numpy as np
 
 from rfnumeric.datasets import Dataset
 from rfnumeric.experiments.progress import run_progress
-from rfnumeric.experiments.report import report, runs_table
+from rfnumeric.experiments.report import draw_metrics, report, runs_table
 from rfnumeric.plotting import learning_curves
 from rfnumeric.rules import RULES
 from rfnumeric.training import Run, RunConfig, history_lines, train
@@ -126,6 +126,7 @@ def compare(
     networks: Sequence[str],
     rules: Sequence[str],
     learning_rates: dict[str, dict[str, float]],
+    metrics_every: int | None = None,
 ) -> list[Comparison]:
     """Train every rule on every network with one protocol.
 
@@ -138,6 +139,8 @@ def compare(
         Keys of `NETWORKS` and of `rfnumeric.rules.RULES`.
     learning_rates : dict
         Network → rule → rate; ``base.lr`` where it says nothing.
+    metrics_every : int, optional
+        As for `rfnumeric.training.train`.
 
     Returns
     -------
@@ -156,7 +159,7 @@ def compare(
         for rule in rules:
             config = configure(base, network, rule, learning_rates)
             with run_progress(f"{network}: {rule}", config.epochs) as progress:
-                done.append(Comparison(network, train(config, dataset, progress=progress)))
+                done.append(Comparison(network, train(config, dataset, progress=progress, metrics_every=metrics_every)))
             if done[-1].run.interrupted:
                 return done
     return done
@@ -169,7 +172,7 @@ def _check_names(option: str, names: Sequence[str], known: Any) -> None:
 
 
 def publish(comparisons: Sequence[Comparison], *, out: Path, as_json: bool, console: Any) -> None:
-    """Print one table a network, and write ``results.json``, ``history.jsonl`` and ``curves.png`` into `out`."""
+    """Print one table a network, and write results, history and figures into `out`."""
     report([r for c in comparisons for r in c.results()], out=out, as_json=as_json)
     lines = (line for c in comparisons for line in history_lines(c.run.members, network=c.network))
     write_json_lines(out / "history.jsonl", lines)
@@ -188,4 +191,8 @@ def publish(comparisons: Sequence[Comparison], *, out: Path, as_json: bool, cons
     config = comparisons[0].run.config
     sizes = "-".join(map(str, config.sizes))
     learning_curves(out / "curves.png", panels, title=f"{config.dataset}, {sizes}, batch {config.batch_size}")
-    console.print(f"Wrote results.json, history.jsonl and curves.png to {out}", highlight=False)
+    files = ["results.json", "history.jsonl", "curves.png"]
+    for network in networks:
+        members = [m for c in comparisons if c.network == network for m in c.run.members]
+        files += draw_metrics(out / f"metrics-{network}.png", members, title=f"{config.dataset}, {sizes}, as {network}")
+    console.print(f"Wrote {', '.join(files)} to {out}", highlight=False)

@@ -12,7 +12,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from rfnumeric.training import environment
+from rfnumeric.plotting import metrics_figure
+from rfnumeric.training import EpochRecord, Member, environment
 from rfnumeric.training.environment import command
 from rfnumeric.training.files import plain, write_json
 
@@ -62,6 +63,30 @@ def runs_table(title: str, results: Sequence[dict[str, Any]]) -> Table:
             result["status"],
         )
     return table
+
+
+def draw_metrics(path: Path, members: Sequence[Member], *, title: str) -> list[str]:
+    """Draw what was measured along training, a row of panels for each rule and learning rate.
+
+    Parameters
+    ----------
+    path : Path
+        Of the figure.
+    members : sequence of Member
+    title : str
+
+    Returns
+    -------
+    list of str
+        Name of the file; none where nothing was measured.
+    """
+    rows: dict[str, list[Sequence[EpochRecord]]] = {}
+    for member in members:
+        if any(record.metrics for record in member.records):
+            rows.setdefault(f"{member.config.rule}\nrate {member.config.lr:g}", []).append(member.records)
+    if rows:
+        metrics_figure(path, list(rows.items()), title=title)
+    return [path.name] if rows else []
 
 
 def _number(value: Any, form: str) -> str:

@@ -6,13 +6,21 @@ from pathlib import Path
 
 from rfnumeric.datasets import Dataset
 from rfnumeric.experiments.progress import run_progress
-from rfnumeric.experiments.report import console, report, runs_table
+from rfnumeric.experiments.report import console, draw_metrics, report, runs_table
 from rfnumeric.plotting import learning_curves
 from rfnumeric.training import Run, RunConfig, train
 
 
-def run(config: RunConfig, dataset: Dataset, *, out: Path | None, resume: bool, as_json: bool) -> Run:
-    """Train as `config` says, print a table, and write results, history, checkpoint and curves into `out`.
+def run(
+    config: RunConfig,
+    dataset: Dataset,
+    *,
+    out: Path | None,
+    resume: bool,
+    as_json: bool,
+    metrics_every: int | None = None,
+) -> Run:
+    """Train as `config` says, print a table, and write results, history, checkpoint and figures into `out`.
 
     Parameters
     ----------
@@ -23,13 +31,15 @@ def run(config: RunConfig, dataset: Dataset, *, out: Path | None, resume: bool, 
         Go on from the checkpoint in `out`.
     as_json : bool
         Print the results' JSON to standard output; the table then goes to standard error.
+    metrics_every : int, optional
+        As for `rfnumeric.training.train`; what was measured is drawn too.
 
     Returns
     -------
     Run
     """
     with run_progress(config.rule, config.epochs) as progress:
-        done = train(config, dataset, out=out, resume=resume, progress=progress)
+        done = train(config, dataset, out=out, resume=resume, progress=progress, metrics_every=metrics_every)
     report(done.results(), out=out, as_json=as_json)
     screen = console(as_json)
     screen.print(runs_table(f"{config.dataset}, {'-'.join(map(str, config.sizes))}", done.results()))
@@ -40,4 +50,5 @@ def run(config: RunConfig, dataset: Dataset, *, out: Path | None, resume: bool, 
         curves = [(f"seed {m.config.seed}, rate {m.config.lr:g}", m.records) for m in done.members]
         title = f"{config.rule}: {config.hidden} hidden layers, {config.output} output"
         learning_curves(out / "curves.png", [(title, curves)], title=config.dataset)
+        draw_metrics(out / "metrics.png", done.members, title=f"{config.dataset}, {title}")
     return done

@@ -62,6 +62,23 @@ def test_compare_can_be_narrowed_and_tuned(tmp_path):
     assert str(result["lr"]) in done.stderr
 
 
+def test_metrics_join_the_history_and_are_drawn(tmp_path):
+    chosen = ["--network", "described", "--rules", "backprop,pseudo-backprop"]
+    done = rfnumeric("compare", *SMALL, *chosen, "--metrics", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    records = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
+    measured = [r["metrics"]["gradient_cosine"] for r in records if r["record"] == "epoch"]
+    assert len(measured) == 6
+    assert all(m[1:] == pytest.approx([1, 1], abs=1e-6) for m in measured[:3])  # backprop, float32
+    assert (tmp_path / "metrics-described.png").read_bytes().startswith(b"\x89PNG")
+    out = tmp_path / "train"
+    done = rfnumeric("train", *SMALL, "--metrics-every", "2", "--population", "2", "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    records = [json.loads(line) for line in (out / "history.jsonl").read_text().splitlines()]
+    assert ["metrics" in r for r in records if r["record"] == "epoch"] == [True, False, True] * 2
+    assert (out / "metrics.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_train_reports_each_member_of_a_population(tmp_path):
     done = rfnumeric("train", *SMALL, "--population", "2", "--seed", "5", "--out", str(tmp_path), "--json")
     assert done.returncode == 0, done.stderr

@@ -14,6 +14,7 @@ from training_helpers import RULE_OPTIONS, assert_same_run, config, same_bits, t
 from rfnumeric.backend import Streams, eps, get_backend, to_numpy
 from rfnumeric.newton import certificate
 from rfnumeric.nn import Network, Tanh, get_loss, init_network
+from rfnumeric.plotting import metrics_figure
 from rfnumeric.rules import get_rule
 from rfnumeric.training import METRICS, measure, measure_batch, measure_run, train
 from rfnumeric.training.batches import DeviceData
@@ -370,3 +371,14 @@ def test_the_measured_batch_is_spread_over_the_training_set(xp_name):
 def test_the_period_must_be_positive():
     with pytest.raises(ValueError, match="metrics_every must be at least 1"):
         train(config(), tiny_dataset(), metrics_every=0)
+
+
+def test_the_figure_draws_deep_networks_and_runs_without_metrics(tmp_path):
+    deep = train(config(sizes=(12, *[5] * 13, 3), epochs=1), tiny_dataset(), metrics_every=1).members[0].records
+    bare = train(config(epochs=1), tiny_dataset()).members[0].records
+    metrics_figure(tmp_path / "one.png", [("deep", [deep])], title="one")
+    metrics_figure(tmp_path / "two.png", [("deep", [deep]), ("bare", [bare])], title="two")
+    assert all((tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG") for name in ("one", "two"))
+    with pytest.raises(ValueError, match="Train with metrics_every=1"):
+        metrics_figure(tmp_path / "none.png", [("bare", [bare])], title="none")
+    assert not (tmp_path / "none.png").exists()
