@@ -20,6 +20,7 @@ ACCELERATED: dict[str, tuple[str, ...]] = {
         "rfnumeric.kernels._numba",
         "rfnumeric.kernels._blas_linalg",
         "rfnumeric.kernels._numba_linalg",
+        "rfnumeric.kernels._numba_coupled",
         "rfnumeric.kernels._numba_optimizers",
     ),
     "cupy": ("rfnumeric.kernels._cupy", "rfnumeric.kernels._cupy_linalg"),
