@@ -33,6 +33,11 @@ class MeanReciprocal(Rule):
     moment_decay : float
         Decay of the running moments of D for each step, dimensionless, 0 ≤ ρ < 1; the first 1/(1 − ρ) steps
         count alike.
+    unbiased : bool
+        Whether to scale R_l so that tr(R_l E[D_l] W_l) is the rank of W_l, as if R_l undid D_l W_l on average. Least
+        squares shrinks R where D varies and where λ is large, by a factor that compounds over the layers.
+    normalize : bool
+        Whether to divide δ_l by the batch's mean of ‖h_{l−1}‖² (the papers' 1/‖h‖², v1/v2 §4.2, for a batch).
     """
 
     name: ClassVar[str] = "mean-reciprocal"
@@ -40,6 +45,8 @@ class MeanReciprocal(Rule):
     damping: float = 0.1
     derivatives: str = "all"
     moment_decay: float = 0.99
+    unbiased: bool = False
+    normalize: bool = False
 
     def __post_init__(self) -> None:
         check_mean_options(self.derivatives, self.damping)
@@ -60,8 +67,13 @@ class MeanReciprocal(Rule):
         return {"d_mean": first, "d_second": second, "R": self._reciprocals(network, first, second)}
 
     def _reciprocals(self, network: Network, first: list[Array], second: list[Array]) -> list[Array | None]:
-        layers = range(2, network.L + 1)
-        return [None, None, *(mean_reciprocal(network.W[l], first[l], second[l], self.damping) for l in layers)]
+        R: list[Array | None] = [None, None]
+        for l in range(2, network.L + 1):
+            W = network.W[l]
+            R.append(mean_reciprocal(W, first[l], second[l], self.damping))
+            if self.unbiased:
+                R[l] = unbiased(R[l], W, first[l])
+        return R
 
     def sleep(self, network: Network, feedback: Feedback, streams: Streams, step: int) -> Feedback:
         """Refresh R after the first batch and every `refresh_every` steps. See `Rule.sleep`."""
@@ -71,7 +83,7 @@ class MeanReciprocal(Rule):
 
     def deltas(self, network: Network, trace: Trace, e: Array, feedback: Feedback) -> list[Array]:
         """See `Rule.deltas`."""
-        return mean_reciprocal_deltas(network, trace, e, feedback["R"], self.derivatives)
+        return mean_reciprocal_deltas(network, trace, e, feedback["R"], self.derivatives, self.normalize)
 
     def learn_feedback(
         self, network: Network, trace: Trace, feedback: Feedback, streams: Streams, step: int
@@ -118,3 +130,30 @@ def mean_reciprocal(W: Array, d_mean: Array, d_second: Array, damping: float) ->
     """
     G = kernels.matmul(W, transpose(W)) * d_second
     return transpose(damped_solve(G, d_mean[..., None] * W, damping))
+
+
+def unbiased(R: Array, W: Array, d_mean: Array) -> Array:
+    """Return R · min(m, n)/tr(R E[D] W), which undoes E[D] W by size: exactly R for R = W⁺, D = I and full rank.
+
+    Parameters
+    ----------
+    R : array, shape (..., n, m)
+    W : array, shape (..., m, n)
+    d_mean : array, shape (..., m)
+        E d.
+
+    Returns
+    -------
+    array, shape (..., n, m)
+        R itself where the trace is zero.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> print(unbiased(np.asarray([[0.1]]), np.asarray([[2.0]]), np.asarray([0.5])))
+    [[1.]]
+    """
+    xp = array_namespace(R)
+    trace = xp.sum(transpose(R) * (d_mean[..., None] * W), axis=(-2, -1), keepdims=True)
+    usable = trace > 0
+    return R * xp.where(usable, min(W.shape[-2:]) / xp.where(usable, trace, xp.ones_like(trace)), xp.ones_like(trace))

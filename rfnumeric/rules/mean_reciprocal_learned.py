@@ -34,6 +34,8 @@ class MeanReciprocalLearned(Rule):
         Steps between updates of R.
     derivatives : {"all", "own"}
         Where D stands: at every layer on the way down, as above, or at the own layer alone: δ_l = D_l R_{l+1} … R_L e.
+    normalize : bool
+        Whether to divide δ_l by the batch's mean of ‖h_{l−1}‖².
     """
 
     name: ClassVar[str] = "mean-reciprocal-learned"
@@ -42,6 +44,7 @@ class MeanReciprocalLearned(Rule):
     noise: float = 0.1
     sleep_every: int = 1
     derivatives: str = "all"
+    normalize: bool = False
 
     def __post_init__(self) -> None:
         check_mean_options(self.derivatives, self.damping)
@@ -58,7 +61,7 @@ class MeanReciprocalLearned(Rule):
 
     def deltas(self, network: Network, trace: Trace, e: Array, feedback: Feedback) -> list[Array]:
         """See `Rule.deltas`."""
-        return mean_reciprocal_deltas(network, trace, e, feedback["R"], self.derivatives)
+        return mean_reciprocal_deltas(network, trace, e, feedback["R"], self.derivatives, self.normalize)
 
     def learn_feedback(
         self, network: Network, trace: Trace, feedback: Feedback, streams: Streams, step: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from rfnumeric import kernels
-from rfnumeric.backend import transpose
+from rfnumeric.backend import array_namespace, transpose
 from rfnumeric.nn import Network, Trace
 from rfnumeric.typing import Array
 
@@ -33,7 +33,7 @@ def gated_deltas(network: Network, trace: Trace, e: Array, M: list[Array | None]
 
 
 def mean_reciprocal_deltas(
-    network: Network, trace: Trace, e: Array, R: list[Array | None], derivatives: str
+    network: Network, trace: Trace, e: Array, R: list[Array | None], derivatives: str, normalize: bool
 ) -> list[Array]:
     """Return δ_l = D_l R_{l+1} δ_{l+1} from δ_L = D_L e, or, with D at the own layer alone, δ_l = D_l R_{l+1} … R_L e.
 
@@ -45,15 +45,31 @@ def mean_reciprocal_deltas(
     R : list of array, shape (..., n_{l−1}, n_l)
         ``R[l]`` for l = 2 … L; the rest is not used.
     derivatives : {"all", "own"}
+    normalize : bool
+        Whether to divide δ_l by the batch's mean of ‖h_{l−1}‖², on its way to the weights alone.
     """
     if derivatives == "all":
-        return gated_deltas(network, trace, e, R)
-    delta: list[Array] = [None] * (network.L + 1)
-    for l in range(network.L, 0, -1):
-        delta[l] = trace.d_sigma[l] * e
-        if l > 1:
-            e = kernels.matmul(e, transpose(R[l]))
+        delta = gated_deltas(network, trace, e, R)
+    else:
+        delta = [None] * (network.L + 1)
+        for l in range(network.L, 0, -1):
+            delta[l] = trace.d_sigma[l] * e
+            if l > 1:
+                e = kernels.matmul(e, transpose(R[l]))
+    if normalize:
+        for l in range(1, network.L + 1):
+            delta[l] = delta[l] / _mean_square(trace.h[l - 1], network.has_bias)
     return delta
+
+
+def _mean_square(h: Array, has_bias: bool) -> Array:
+    """Return mean_batch ‖h‖² (+ 1 for the input of a bias), shape (..., 1, 1); ∞ for a silent layer, which then rests.
+
+    One number for the batch: a sample of small activity would otherwise count most.
+    """
+    xp = array_namespace(h)
+    total = xp.sum(h * h, axis=(-2, -1), keepdims=True) / h.shape[-2] + (1 if has_bias else 0)
+    return xp.where(total > 0, total, xp.full_like(total, math.inf))
 
 
 def reciprocal_deltas(

@@ -9,7 +9,7 @@ from rules_helpers import host, relative_error, steps, torch_gradients
 from rfnumeric.backend import Streams, eps, get_backend
 from rfnumeric.nn import get_loss
 from rfnumeric.rules import MeanReciprocal, MeanReciprocalLearned
-from rfnumeric.rules.mean_reciprocal import mean_reciprocal
+from rfnumeric.rules.mean_reciprocal import mean_reciprocal, unbiased
 from rfnumeric.rules.mean_reciprocal_learned import learn_reciprocal
 from rfnumeric.testing.strategies import known_network
 
@@ -202,3 +202,49 @@ def test_sleep_every():
         feedback = rule.learn_feedback(known.network, trace, feedback, known.streams.child(step), step)
         changed.append(not np.array_equal(before, feedback["R"][2]))
     assert changed == [True, False, False, True, False, False, True]
+
+
+@pytest.mark.parametrize("damping", [0.1, 10.0])
+@pytest.mark.parametrize(("m", "n"), SHAPES)
+def test_unbiased_reciprocals_undo_the_layer_on_average(m, n, damping, backend):
+    W, d = draw(m, n, 9)
+    network = known_network([3, n, m], 2, 0, backend).network
+    network.W[2] = backend.asarray(W)
+    rule, moments = MeanReciprocal(damping=damping, unbiased=True), (d.mean(0), d.T @ d / 9)
+    feedback = {name: [None, None, backend.asarray(v)] for name, v in zip(("d_mean", "d_second"), moments, strict=True)}
+    R = host(rule.sleep(network, feedback, Streams(0, backend), 1)["R"][2])
+    undone = np.mean([np.trace(R @ np.diag(row) @ W) for row in d])
+    direction, inner = dense(W, d, damping)
+    bound = 10 * (m + n) * eps(backend.dtype) * np.linalg.cond(inner)
+    assert abs(undone - min(m, n)) <= bound * np.linalg.norm(R) * np.linalg.norm(W)
+    assert relative_error(R / np.linalg.norm(R), direction / np.linalg.norm(direction)) <= 2 * bound
+
+
+def test_a_matrix_of_zeros_has_no_size_to_be_undone():
+    assert not unbiased(np.zeros((3, 2)), np.zeros((2, 3)), np.ones(2)).any()
+
+
+@pytest.mark.parametrize("derivatives", ["all", "own"])
+@pytest.mark.parametrize("cls", [MeanReciprocal, MeanReciprocalLearned])
+@pytest.mark.parametrize("bias", [False, True], ids=["", "bias"])
+def test_normalized_by_the_mean_square_of_the_input(cls, derivatives, bias, backend64):
+    known = known_network([6, 5, 7, 4], 5, [0, 1], backend64, hidden="leaky-relu", bias=bias)
+    rule = cls(derivatives=derivatives)
+    feedback = MeanReciprocal().init(known.network, known.streams)
+    trace = known.network.forward(known.x)
+    e = get_loss("mse").evaluate(trace.h[-1], known.labels)[0]
+    plain = rule.deltas(known.network, trace, e, feedback)
+    got = cls(derivatives=derivatives, normalize=True).deltas(known.network, trace, e, feedback)
+    for l in (1, 2, 3):
+        for k in range(2):
+            square = np.mean([np.dot(row, row) for row in host(trace.h[l - 1])[k]]) + bias
+            assert relative_error(host(got[l])[k], host(plain[l])[k] / square) <= 30 * eps(backend64.dtype)
+
+
+def test_a_layer_without_input_rests():
+    network = known_network([3, 4, 2], 5, 0, NUMPY64).network
+    rule = MeanReciprocal(normalize=True)
+    trace = network.forward(np.zeros((5, 3)))
+    delta = rule.deltas(network, trace, np.ones((5, 2)), rule.init(network, Streams(0, NUMPY64)))
+    assert not delta[1].any()
+    assert not delta[2].any()
