@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from rfnumeric._version import __version__
-from rfnumeric.cli import audit, bench, compare, datasets, info, reproduce, train
+from rfnumeric.cli import audit, bench, compare, datasets, info, reproduce, sweep, train
 from rfnumeric.cli._options import EXIT_USAGE
 from rfnumeric.errors import RFNumericError
 
@@ -23,7 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 # In the order in which --help lists them.
-for command in (compare.compare, train.train, audit.audit, bench.bench, info.info):
+for command in (compare.compare, train.train, sweep.sweep, audit.audit, bench.bench, info.info):
     app.command()(command)
 app.add_typer(reproduce.app, name="reproduce")
 app.add_typer(datasets.app, name="datasets")

@@ -44,3 +44,45 @@ def run_progress(label: str, epochs: int) -> Generator[Callback]:
             bar.update(task, completed=round(epoch - 1 + step / steps, 2), accuracy=shown)
 
         yield advance
+
+
+class TrialsBar:
+    """A bar that counts finished trials and remembers the best accuracy."""
+
+    def __init__(self, bar: Progress, label: str, count: int) -> None:
+        self._bar, self._best = bar, -math.inf
+        self._task = bar.add_task(label, total=count, best="")
+
+    def finished(self, count: int) -> None:
+        """Move the bar to so many finished trials."""
+        self._bar.update(self._task, completed=count)
+
+    def best(self, accuracy: float) -> None:
+        """Show an accuracy, in percent, if it is the best so far."""
+        self._best = max(self._best, accuracy)
+        self._bar.update(self._task, best=f"{self._best:.2f} %")
+
+
+@contextmanager
+def trials_progress(label: str, count: int) -> Generator[TrialsBar]:
+    """Show a bar for a search while the ``with`` block lasts.
+
+    Parameters
+    ----------
+    label : str
+    count : int
+        Trials of the search.
+
+    Yields
+    ------
+    TrialsBar
+    """
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("trials  best held-out {task.fields[best]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        yield TrialsBar(bar, label, count)

@@ -214,6 +214,18 @@ def test_members_of_a_population():
     assert_same_run(train(replace(one, epochs=1), tiny_dataset()), train(replace(one, epochs=1), tiny_dataset()))
 
 
+def test_after_epoch_finds_the_checkpoint_written(tmp_path):
+    seen = []
+
+    def after_epoch(members):
+        with np.load(tmp_path / "checkpoint.npz") as file:
+            saved = json.loads(file["meta.json"].tobytes())["progress"]["epoch"]
+        seen.append((saved, [m.records[-1].epoch for m in members]))
+
+    train(config(seed=(0, 1), epochs=2), tiny_dataset(), out=tmp_path, after_epoch=after_epoch)
+    assert seen == [(1, [1, 1]), (2, [2, 2])]
+
+
 def test_members_may_differ_in_the_feedback_rate(tmp_path):
     rates = (0.0, 1e-3, 3e-2)
     settings = config(rule="rf-parallel", rule_options={"feedback_lr": rates}, dtype="float64", epochs=2)
