@@ -45,6 +45,9 @@ def train(
     negative_slope: Slope = 0.01,
     init: Initializer = "he-normal",
     gain: Annotated[float, typer.Option(help="Factor on the initial weights.")] = 1.0,
+    spectrum_control: Annotated[
+        float, typer.Option(help="β of W ← W − β(WWᵀ/s² − I)W after each step: keeps singular values together.")
+    ] = 0.0,
     bias: Bias = False,
     loss: Annotated[str, typer.Option(help="cross-entropy or mse.")] = "cross-entropy",
     lr: Annotated[str, typer.Option(help="Learning rate; several, separated by commas, make a population.")] = "0.001",
@@ -69,7 +72,7 @@ def train(
         str | None,
         typer.Option(
             help="rf-two-phase, pseudo-backprop: auto, svd, cholesky, ben-israel-cohen; rf-two-phase also "
-            "recirculation. (default: auto)"
+            "data-weighted, recirculation. (default: auto)"
         ),
     ] = None,
     own_layer: Annotated[
@@ -77,7 +80,11 @@ def train(
         typer.Option(help="rf-*: the own layer's factor: reciprocal (D⁺), derivative (D), none. (default: reciprocal)"),
     ] = None,
     normalize: Annotated[
-        bool | None, typer.Option("--normalize/--no-normalize", help="rf-*: divide by ‖h‖². (default: normalize)")
+        bool | None,
+        typer.Option(
+            "--normalize/--no-normalize",
+            help="rf-*: divide by ‖h‖² (default: normalize); mean-reciprocal*: by its mean (default: no-normalize).",
+        ),
     ] = None,
     weight_damping: Annotated[
         float | None,
@@ -105,6 +112,13 @@ def train(
     ] = None,
     moment_decay: Annotated[
         float | None, typer.Option(help="mean-reciprocal: decay of D's running moments. (default: 0.99)")
+    ] = None,
+    unbiased: Annotated[
+        bool | None,
+        typer.Option(
+            "--unbiased/--least-squares",
+            help="mean-reciprocal: scale R so that it undoes the layer on average. (default: least-squares)",
+        ),
     ] = None,
     reciprocal_lr: Annotated[
         float | None, typer.Option(help="mean-reciprocal-learned: rate η of R. (default: 0.05)")
@@ -145,6 +159,7 @@ def train(
         "damping": damping,
         "derivatives": derivatives,
         "moment_decay": moment_decay,
+        "unbiased": unbiased,
         "reciprocal_lr": reciprocal_lr,
         "noise": noise,
         "sleep_every": sleep_every,
@@ -162,6 +177,7 @@ def train(
         negative_slope=negative_slope,
         init=init,
         gain=gain,
+        spectrum_control=spectrum_control,
         bias=bias,
         loss=loss,
         lr=parse_numbers(lr),

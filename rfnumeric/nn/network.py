@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from rfnumeric import kernels
-from rfnumeric.backend import Backend, Streams, copy, transpose
+from rfnumeric.backend import Backend, Streams, array_namespace, copy, transpose
 from rfnumeric.nn.activations import Activation, get_activation
 from rfnumeric.nn.init import get_initializer
 from rfnumeric.typing import Array
@@ -144,6 +144,32 @@ class Network:
         """
         for l in range(1, self.L + 1):
             self.W[l], self.b[l] = kernels.sgd_update(self.W[l], self.b[l], trace.delta[l], trace.h[l - 1], lr)
+
+    def equalize_spectra(self, beta: float) -> None:
+        """Draw the singular values of W_2 … W_L together: W ← W − β(WWᵀ/s² − I)W, with s² their mean square.
+
+        Maps each singular value σ to σ − β(σ²/s² − 1)σ, towards s, and leaves singular vectors alone: W⁺ → Wᵀ/s².
+        W_1 stays as it is: no update uses its reciprocal.
+
+        Parameters
+        ----------
+        beta : float
+            β, dimensionless. Singular values above s√(1 + 1/β) would change sign.
+        """
+        for l in range(2, self.L + 1):
+            W = self.W[l]
+            xp = array_namespace(W)
+            square = xp.sum(W * W, axis=(-2, -1), keepdims=True, dtype=W.dtype) / min(W.shape[-2:])
+            usable = square > 0  # false for NaN as well: the loop reports those
+            scaled = W / xp.where(usable, square, xp.ones_like(square))
+            wide = W.shape[-2] <= W.shape[-1]
+            # The smaller Gram matrix: (WWᵀ)W = W(WᵀW).
+            cubed = (
+                kernels.matmul(kernels.matmul(scaled, transpose(W)), W)
+                if wide
+                else kernels.matmul(W, kernels.matmul(transpose(W), scaled))
+            )
+            self.W[l] = (1 + beta) * W - beta * cubed
 
     def copy(self) -> Network:
         """Return a network with its own weights."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rfnumeric import kernels
-from rfnumeric.backend import Streams, array_namespace, device_of, transpose
+from rfnumeric.backend import Streams, array_namespace, device_of, eps, transpose
 from rfnumeric.errors import ConvergenceError
 from rfnumeric.linalg import damped_pinv, pinv
 from rfnumeric.nn import Network
@@ -47,6 +47,35 @@ def _pinv(W: Array, engine: str, damping: float) -> Array:
     except ConvergenceError:
         X = pinv(W, method="svd")
     return xp.where(finite, X, xp.full_like(X, float("nan")))
+
+
+def data_weighted_inverse(W: Array, second_moment: Array, damping: float) -> Array:
+    """Return ΓWᵀ(WΓWᵀ + λI)⁻¹, the linear map that best recovers h from Wh for activity of second moment Γ = E[hhᵀ].
+
+    The fixed point of the parallel rule driven by real activity (v2 §3.1), which differs from W⁺.
+
+    Parameters
+    ----------
+    W : array, shape (..., m, n)
+    second_moment : array, shape (..., n, n)
+        Γ.
+    damping : float
+        λ ≥ 0, relative to the mean eigenvalue of WΓWᵀ. At least m·eps is used: few units active leave WΓWᵀ singular.
+
+    Returns
+    -------
+    array, shape (..., n, m)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> print(data_weighted_inverse(np.asarray([[1.0, 1.0]]), np.diag([3.0, 1.0]), 0.0).round(12))
+    [[0.75]
+     [0.25]]
+    """
+    W_gamma = kernels.matmul(W, second_moment)
+    least = W.shape[-2] * eps(W)
+    return transpose(damped_solve(kernels.matmul(W_gamma, transpose(W)), W_gamma, max(damping, least)))
 
 
 def damped_solve(G: Array, B: Array, damping: float) -> Array:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from rfnumeric import kernels
 from rfnumeric.backend import Streams
 from rfnumeric.nn import Network, Trace
 from rfnumeric.rules.interface import Feedback, Rule
-from rfnumeric.rules.inverses import EXACT_ENGINES, check_engine, sleep_on_noise, weight_pinvs
+from rfnumeric.rules.inverses import EXACT_ENGINES, check_engine, data_weighted_inverse, sleep_on_noise, weight_pinvs
 from rfnumeric.rules.recursion import check_reciprocal_options, reciprocal_deltas
 from rfnumeric.typing import Array
 
-RECIRCULATION = "recirculation"
+RECIRCULATION, DATA_WEIGHTED = "recirculation", "data-weighted"
+MOMENT_DECAY = 0.99
+"""Decay of Γ for each step; the first 100 steps count alike."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,9 @@ class RFTwoPhase(Rule):
     ----------
     refresh_every : int
         Steps between sleeps (v2 §5 uses 20).
-    pinv : {"auto", "svd", "cholesky", "ben-israel-cohen", "recirculation"}
-        What a sleep does: compute W⁺ with that engine, or learn it from noise (v1/v2 §3), starting at the exact W⁺.
+    pinv : {"auto", "svd", "cholesky", "ben-israel-cohen", "recirculation", "data-weighted"}
+        What a sleep does: compute W⁺ with that engine; learn it from noise (v1/v2 §3), starting at the exact W⁺; or
+        compute ΓWᵀ(WΓWᵀ)⁻¹, which the parallel rule would learn, from running moments Γ = E[hhᵀ] of the activity.
     own_layer : {"reciprocal", "derivative", "none"}
         Factor of the own layer: D_l⁺, which makes 𝓑_l the reciprocal of J_{W_l} (the papers leave it out of both),
         D_l, or none, as printed in v1/v2 §4.2.
@@ -54,7 +58,7 @@ class RFTwoPhase(Rule):
     sleep_batch: int = 256
 
     def __post_init__(self) -> None:
-        check_engine(self.pinv, (*EXACT_ENGINES, RECIRCULATION), self.refresh_every, self.weight_damping)
+        check_engine(self.pinv, (*EXACT_ENGINES, RECIRCULATION, DATA_WEIGHTED), self.refresh_every, self.weight_damping)
         check_reciprocal_options(self.own_layer, self.derivative_damping)
         if not 0 < self.sleep_lr <= 1 or self.sleep_batch < 1:
             raise ValueError(
@@ -65,14 +69,24 @@ class RFTwoPhase(Rule):
 
     def init(self, network: Network, streams: Streams) -> Feedback:
         """Compute W_l⁺ for l = 2 … L. See `Rule.init`."""
-        engine = "auto" if self.pinv == RECIRCULATION else self.pinv
-        return {"W_pinv": weight_pinvs(network, engine, self.weight_damping)}
+        engine = self.pinv if self.pinv in EXACT_ENGINES else "auto"
+        feedback: Feedback = {"W_pinv": weight_pinvs(network, engine, self.weight_damping)}
+        if self.pinv == DATA_WEIGHTED:
+            zeros = streams.backend.zeros
+            feedback["second_moment"] = [None, None]
+            for W in network.W[2:]:
+                feedback["second_moment"].append(zeros((*W.shape[:-2], W.shape[-1], W.shape[-1])))
+        return feedback
 
     def sleep(self, network: Network, feedback: Feedback, streams: Streams, step: int) -> Feedback:
         """Bring W_l⁺ up to date every `refresh_every` steps. See `Rule.sleep`."""
         if step % self.refresh_every or step == 0:
             return feedback
-        if self.pinv == RECIRCULATION:
+        if self.pinv == DATA_WEIGHTED:
+            moments = feedback["second_moment"]
+            for l in range(2, network.L + 1):
+                feedback["W_pinv"][l] = data_weighted_inverse(network.W[l], moments[l], self.weight_damping)
+        elif self.pinv == RECIRCULATION:
             learned = sleep_on_noise(network, feedback["W_pinv"], streams, self.sleep_batch, self.sleep_lr)
             feedback["W_pinv"] = learned
         else:
@@ -90,6 +104,17 @@ class RFTwoPhase(Rule):
             normalize=self.normalize,
             derivative_damping=self.derivative_damping,
         )
+
+    def learn_feedback(
+        self, network: Network, trace: Trace, feedback: Feedback, streams: Streams, step: int
+    ) -> Feedback:
+        """Take the batch into Γ where inverses are data-weighted. See `Rule.learn_feedback`."""
+        if self.pinv == DATA_WEIGHTED:
+            weight, moments = max(1 / (step + 1), 1 - MOMENT_DECAY), feedback["second_moment"]
+            for l in range(2, network.L + 1):
+                h = trace.h[l - 1]
+                moments[l] = kernels.add_outer((1 - weight) * moments[l], h, h, weight / h.shape[-2])
+        return feedback
 
     def advice(self) -> str:
         """See `Rule.advice`."""

@@ -38,6 +38,8 @@ class RunConfig:
     init : str
         Initializer; `gain` multiplies what it draws.
     gain : float
+    spectrum_control : float
+        β of `Network.equalize_spectra` after each step, 0 ≤ β < 1; 0 leaves the weights alone.
     bias : bool
     loss : {"cross-entropy", "mse"}
     lr : float or tuple of float
@@ -68,6 +70,7 @@ class RunConfig:
     negative_slope: float = 0.01
     init: str = "he-normal"
     gain: float = 1.0
+    spectrum_control: float = 0.0
     bias: bool = False
     loss: str = "cross-entropy"
     lr: float | tuple[float, ...] = 1e-3
@@ -92,6 +95,7 @@ class RunConfig:
         _require(self.batch_size >= 1, "batch_size", "at least 1", self.batch_size)
         _require(self.epochs >= 0, "epochs", "at least 0", self.epochs)
         _require(all(0 < v < float("inf") for v in _many(self.lr)), "lr", "positive and finite", self.lr)
+        _require(0 <= self.spectrum_control < 1, "spectrum_control", "in [0, 1)", self.spectrum_control)
         _require(self.lr_schedule in SCHEDULES, "lr_schedule", f"one of {', '.join(SCHEDULES)}", self.lr_schedule)
         _require(self.input_scale in INPUT_SCALES, "input_scale", f"one of {', '.join(INPUT_SCALES)}", self.input_scale)
         _require(self.backend in BACKENDS, "backend", f"one of {', '.join(BACKENDS)}", self.backend)

@@ -192,6 +192,8 @@ class Loop:
         self.feedback = rule.learn_feedback(network, trace, self.feedback, learning, step)
         lr = scheduled_rate(self.lr, self.config.lr_schedule, step, self.total_steps)
         self.optimizer_state = self.optimizer.update(network, trace, lr, self.optimizer_state, step)
+        if self.config.spectrum_control:
+            network.equalize_spectra(self.config.spectrum_control)
         return trace, loss, correct
 
     def _per_member(self, values: list[Array]) -> np.ndarray:

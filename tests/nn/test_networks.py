@@ -164,3 +164,26 @@ def test_errors():
     for sizes in ([4], [4, 0], []):
         with pytest.raises(ValueError, match="sizes must be at least two positive widths"):
             init_network(sizes, Streams(0, NUMPY64))
+
+
+@pytest.mark.parametrize("sizes", [[3, 4, 7], [3, 7, 4], [3, 5, 5]], ids=["expanding", "contracting", "square"])
+@pytest.mark.parametrize("population", [0, [0, 1]], ids=["", "population"])
+def test_equalized_spectra_keep_the_singular_vectors(sizes, population, backend):
+    network = init_network(sizes, Streams(population, backend))
+    before = [to_numpy(W).astype(float) for W in network.W[1:]]
+    network.equalize_spectra(0.1)
+    np.testing.assert_array_equal(to_numpy(network.W[1]), before[0])
+    U, s, Vt = np.linalg.svd(before[1], full_matrices=False)
+    square = (s**2).mean(-1, keepdims=True)
+    wanted = (U * (s - 0.1 * (s**2 / square - 1) * s)[..., None, :]) @ Vt
+    # Three products of length n ≤ 7, entries at most ‖W‖.
+    assert np.abs(to_numpy(network.W[2]) - wanted).max() <= 10 * 3 * 7 * eps(backend.dtype) * np.abs(s).max()
+
+
+def test_equal_spectra_and_zeros_stay():
+    network = init_network([3, 4, 6, 2], Streams(0, get_backend("numpy", dtype="float64")), init="orthogonal", gain=3.0)
+    network.W[3] = np.zeros((2, 6))
+    before = network.W[2].copy()
+    network.equalize_spectra(0.5)
+    np.testing.assert_allclose(network.W[2], before, atol=10 * 3 * 6 * np.finfo(float).eps * 3)
+    assert not network.W[3].any()

@@ -226,3 +226,29 @@ def test_batches_average_each_samples_reciprocal(own_layer, backend64):
         for l in (1, 2, 3):
             bound = 100 * eps(backend64.dtype) * 9 * np.abs(host(alone[l])).max()
             assert np.abs(host(together[l])[i] - host(alone[l])[0]).max() <= bound
+
+
+@pytest.mark.parametrize("population", [0, [0, 1]], ids=["", "population"])
+def test_data_weighted_inverses_are_least_squares_over_the_activity(population, backend64):
+    known = known_network([6, 5, 3], 40, population, backend64, hidden="leaky-relu")
+    rule, network = RFTwoPhase(pinv="data-weighted", refresh_every=1), known.network
+    feedback = rule.init(network, known.streams)
+    seen = []
+    for step in range(3):
+        trace = network.forward(known.streams.child("x", step).normal((40, 6)))
+        feedback = rule.learn_feedback(network, trace, feedback, known.streams, step)
+        seen.append(host(trace.h[1]).reshape(-1, 40, 5))
+    got = host(rule.sleep(network, feedback, known.streams, 3)["W_pinv"][2]).reshape(-1, 5, 3)
+    for k, W in enumerate(host(network.W[2]).reshape(-1, 3, 5)):
+        h = np.concatenate([batch[k] for batch in seen])  # equal weights: fewer than 100 steps
+        wanted = np.linalg.lstsq(h @ W.T, h, rcond=None)[0].T  # R of least E‖RWh − h‖²
+        kappa = np.linalg.cond(h @ W.T) ** 2
+        # The least damping, m·eps relative to the mean eigenvalue, and rounding, both times κ of the normal equations.
+        assert relative_error(got[k], wanted) <= 10 * 3 * eps(backend64.dtype) * 5 * kappa
+
+
+def test_data_weighted_inverses_of_silent_layers_are_zero():
+    known = known_network([6, 5, 3], 4, 0, NUMPY64)
+    rule = RFTwoPhase(pinv="data-weighted", refresh_every=1)
+    feedback = rule.init(known.network, known.streams)
+    assert not rule.sleep(known.network, feedback, known.streams, 1)["W_pinv"][2].any()
