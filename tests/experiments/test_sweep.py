@@ -10,7 +10,9 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -146,8 +148,11 @@ def test_an_interrupted_random_search_goes_on_to_the_same_bits(tmp_path):
     if process.returncode == 130:  # else it was too quick to be interrupted, and resumes as a finished search
         assert "--resume goes on" in errors
         assert all(r["status"] == "interrupted" and r["part"] == "trial" for r in json.loads(out)["results"])
+    before = [line["seconds"] for line in epochs_of(tmp_path / "cut" / "population" / "history.jsonl")]
     resumed = sweep(*options, "--out", str(tmp_path / "cut"), "--resume", "--json")
     assert resumed.returncode == 0, resumed.stderr
+    # What was done was not done again: its times are still there.
+    assert set(before) <= {line["seconds"] for line in epochs_of(tmp_path / "cut" / "history.jsonl", part="trial")}
     first, second = (epochs_of(tmp_path / name / "history.jsonl") for name in ("whole", "cut"))
     assert untimed(first) == untimed(second)
     assert len(first) == 4 * 7
@@ -209,6 +214,25 @@ def test_log_keeps_the_order_and_refuses_another_search(tmp_path):
 
 
 @needs_ray
+def test_asha_learns_from_replayed_epochs_and_decides_on_new_ones():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # those of Ray's own imports
+        from rfnumeric.experiments.sweep_ray import _ASHA
+    settings = {"time_attr": "epoch", "max_t": 100, "grace_period": 1, "reduction_factor": 4}
+    asha = _ASHA(metric="accuracy", mode="max", **settings)
+
+    def decide(name, accuracy, replayed):
+        trial = SimpleNamespace(trial_id=name)
+        asha.on_trial_add(None, trial)
+        return asha.on_trial_result(None, trial, {"epoch": 1, "accuracy": accuracy, "replayed": replayed})
+
+    assert [decide(f"earlier {k}", 80 + k, True) for k in range(8)] == ["CONTINUE"] * 8
+    assert decide("earlier and poor", 10, True) == "CONTINUE"
+    assert decide("new and poor", 20, False) == "STOP"  # by what the earlier ones reached
+    assert decide("new and good", 99, False) == "CONTINUE"
+
+
+@needs_ray
 def test_ray_resumes_a_search_and_survives_a_failed_trial(tmp_path):
     """One start of Ray: a trial that goes on from its epoch, one that had been stopped, one that fails, a new one."""
     data = load("mnist-5k")
@@ -218,6 +242,7 @@ def test_ray_resumes_a_search_and_survives_a_failed_trial(tmp_path):
     for rates, epochs in ((cut, 2), (stopped, 1)):
         config = replace(space.configure(rates), epochs=epochs)
         train(config, hold_out(data), out=TrialLog.folder(tmp_path, trial_name(rates)))
+    before = [record.seconds for record in TrialLog.records(tmp_path, trial_name(cut))]
     for rates in (cut, stopped, blocked):
         log.note(rates, "running")
     log.note(stopped, "finished")
@@ -232,6 +257,7 @@ def test_ray_resumes_a_search_and_survives_a_failed_trial(tmp_path):
     assert "trial 2: " in done.stderr  # with the reason
     (whole,) = train(space.configure(cut), hold_out(data)).members
     found = epochs_of(tmp_path / "history.jsonl", part="trial", trial=0)
+    assert [line["seconds"] for line in found[:3]] == before  # not done again
     wanted = [{**line, **record.to_json()} for line, record in zip(found, whole.records, strict=True)]
     assert untimed(json.loads(json.dumps(found))) == untimed(json.loads(json.dumps(wanted).replace("NaN", "null")))
     complete = [t for t in trials if t["status"] == "completed"]
