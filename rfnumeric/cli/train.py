@@ -116,8 +116,8 @@ def train(
     unbiased: Annotated[
         bool | None,
         typer.Option(
-            "--unbiased/--least-squares",
-            help="mean-reciprocal: scale R so that it undoes the layer on average. (default: least-squares)",
+            "--unbiased/--no-unbiased",
+            help="mean-reciprocal: scale R so that it undoes the layer on average. (default: no-unbiased)",
         ),
     ] = None,
     reciprocal_lr: Annotated[

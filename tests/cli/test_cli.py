@@ -178,8 +178,8 @@ def test_help_states_the_defaults_that_hold():
     for name, parameter in inspect.signature(train_command).parameters.items():
         of_rules = [f for cls in RULES.values() for f in dataclasses.fields(cls) if f.name == name]
         if of_rules:
-            stated = re.search(r"\(default: ([^)]*)\)", hints[name].__metadata__[0].help).group(1)
-            assert {_words(f.default) for f in of_rules} == {stated}, name
+            stated = set(re.findall(r"\(default: ([^)]*)\)", hints[name].__metadata__[0].help))
+            assert {_words(name, f.default) for f in of_rules} == stated, name
         else:
             config = {f.name: f.default for f in dataclasses.fields(RunConfig)}
             if name in config and name not in ("sizes", "lr"):
@@ -211,9 +211,7 @@ def test_optimizer_and_schedule(tmp_path):
         assert result["accuracy"] > 20
 
 
-def _words(default) -> str:
-    return (
-        {True: "normalize", False: "no-normalize"}.get(default, str(default))
-        if isinstance(default, bool)
-        else str(default)
-    )
+def _words(name, default) -> str:
+    if not isinstance(default, bool):
+        return str(default)
+    return name if default else f"no-{name}"
