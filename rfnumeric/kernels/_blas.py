@@ -8,37 +8,25 @@ BLAS is column-major: a C-ordered array's transpose is its column-major view, so
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from scipy.linalg import blas, lapack
+from scipy.linalg import lapack
 
+from rfnumeric.kernels import _stacks
 from rfnumeric.kernels.registry import implements
 
 FLOATING = ("float32", "float64", "complex64", "complex128")
-GEMM = dict(zip(FLOATING, (blas.sgemm, blas.dgemm, blas.cgemm, blas.zgemm), strict=True))
 POTRF = dict(zip(FLOATING, (lapack.spotrf, lapack.dpotrf, lapack.cpotrf, lapack.zpotrf), strict=True))
 POTRI = dict(zip(FLOATING, (lapack.spotri, lapack.dpotri, lapack.cpotri, lapack.zpotri), strict=True))
-_gemm_by_dtype = {np.dtype(name): function for name, function in GEMM.items()}
-
-
-def _operand(X: np.ndarray) -> tuple[np.ndarray, int]:
-    """Return X as a column-major array and BLAS's `trans` flag for taking Xᵀ from it."""
-    flags = X.flags
-    if flags.c_contiguous:
-        return X.T, 0
-    if flags.f_contiguous:
-        return X, 1
-    return np.ascontiguousarray(X).T, 0
 
 
 def _gemm(A: np.ndarray, B: np.ndarray) -> np.ndarray:
     if _few_rows(A, B):
-        return np.ascontiguousarray(blas.sgemm(1.0, A.T, B, trans_a=1))
-    b, trans_b = _operand(B)
-    a, trans_a = _operand(A)
-    return _gemm_by_dtype[A.dtype](1.0, b, a, trans_a=trans_b, trans_b=trans_a).T
+        return np.ascontiguousarray(_stacks.product_by_columns(A, B))
+    C = np.empty((A.shape[0], B.shape[1]), dtype=A.dtype)
+    _stacks.product(A, B, C, 1.0, 0.0)
+    return C
 
 
 def _few_rows(A: np.ndarray, B: np.ndarray) -> bool:
@@ -69,25 +57,31 @@ def matmul(A: np.ndarray, B: np.ndarray) -> np.ndarray:
         lead = np.broadcast_shapes(lead, B.shape[:-2])
         A, B = np.broadcast_to(A, lead + A.shape[-2:]), np.broadcast_to(B, lead + B.shape[-2:])
     C = np.empty((*lead, A.shape[-2], B.shape[-1]), dtype=A.dtype)
-    gemm = _gemm_by_dtype[A.dtype]
-    for a, b, c in zip(_members(A), _members(B), _members(C), strict=True):
-        if _few_rows(a, b):
-            c[...] = blas.sgemm(1.0, a.T, b, trans_a=1)
-            continue
-        # cᵀ = bᵀaᵀ, written where it belongs.
-        (b, trans_b), (a, trans_a) = _operand(b), _operand(a)
-        gemm(1.0, b, a, beta=0.0, c=c.T, trans_a=trans_b, trans_b=trans_a, overwrite_c=1)
+    if C.size:
+        A, B = _members(A), _members(B)
+        _stacks.multiply(A, B, _members(C), 1.0, 0.0, _few_rows(A[0], B[0]))
     return C
 
 
-def _members(X: np.ndarray) -> Iterable[np.ndarray]:
-    """Give the matrices of a stack one after the other, as views."""
-    return X if X.ndim == 3 else (X[k] for k in np.ndindex(X.shape[:-2]))
+def _members(X: np.ndarray) -> np.ndarray:
+    """View (..., m, n) as (members, m, n)."""
+    return X if X.ndim == 3 else X.reshape(-1, *X.shape[-2:])
 
 
 @implements("add_outer", "numpy")
 def add_outer(W: np.ndarray, U: np.ndarray, V: np.ndarray, scale: Any) -> np.ndarray:
-    """See `reference.add_outer`; writes into a C-contiguous `W`."""
+    """See `reference.add_outer`; writes into a C-contiguous `W`.
+
+    Raises
+    ------
+    ValueError
+        If the shapes or dtypes do not match.
+    """
+    if W.shape[-2:] != (U.shape[-1], V.shape[-1]) or U.shape[-2] != V.shape[-2] or not W.dtype == U.dtype == V.dtype:
+        raise ValueError(
+            f"W must have shape (..., {U.shape[-1]}, {V.shape[-1]}) to match U {U.shape} and V {V.shape}, all of one "
+            f"dtype; got {W.shape}, and {W.dtype}, {U.dtype}, {V.dtype}. Samples are rows."
+        )
     if not W.ndim == U.ndim == V.ndim == 2:
         lead = np.broadcast_shapes(W.shape[:-2], U.shape[:-2], V.shape[:-2])
         W = W if W.shape[:-2] == lead else np.broadcast_to(W, lead + W.shape[-2:])
@@ -96,21 +90,12 @@ def add_outer(W: np.ndarray, U: np.ndarray, V: np.ndarray, scale: Any) -> np.nda
     if not W.size or not U.shape[-2]:
         return W
     if W.ndim == 2:
-        _accumulate(W, U, V, float(scale))
+        _stacks.product(U.T, V, W, float(scale), 1.0)
         return W
     lead = W.shape[:-2]
-    scales = np.broadcast_to(scale, lead).ravel().tolist()
-    U, V = (X if X.shape[:-2] == lead else np.broadcast_to(X, lead + X.shape[-2:]) for X in (U, V))
-    for w, u, v, factor in zip(_members(W), _members(U), _members(V), scales, strict=True):
-        _accumulate(w, u, v, factor)
+    U, V = (_members(X if X.shape[:-2] == lead else np.broadcast_to(X, lead + X.shape[-2:])) for X in (U, V))
+    _stacks.multiply(np.swapaxes(U, 1, 2), V, _members(W), np.broadcast_to(scale, lead).ravel(), 1.0)
     return W
-
-
-def _accumulate(W: np.ndarray, U: np.ndarray, V: np.ndarray, scale: float) -> None:
-    # Wᵀ ← Wᵀ + scale · VᵀU; Vᵀ is V's column-major view.
-    v, trans_v = _operand(V)
-    u, trans_u = _operand(U)
-    _gemm_by_dtype[W.dtype](scale, v, u, beta=1.0, c=W.T, trans_a=trans_v, trans_b=1 - trans_u, overwrite_c=1)
 
 
 @implements("sgd_update", "numpy")
