@@ -23,7 +23,8 @@ def gram_pinv(A: Array) -> tuple[Array, Array, Array]:
     For m ≤ n: AAᴴ = LLᴴ, P = L⁻¹A has orthonormal rows but for E = I − PPᴴ of size κ²·eps, and A⁺ = P⁺L⁻¹, where
     P⁺ = Pᴴ(I + E) up to E², which is one Ben-Israel–Cohen step from Pᴴ. The step on the well-conditioned P also
     restores condition 4, which a step X(2I − AX) on X = Aᴴ(AAᴴ)⁻¹ cannot. Single precision is computed in double, at
-    least where the defect in single would not do.
+    least where the defect in single would not do. An implementation may leave the step out where κ is so small that
+    Aᴴ(AAᴴ)⁻¹ has no larger residuals than the SVD's inverse.
 
     Parameters
     ----------
@@ -35,7 +36,8 @@ def gram_pinv(A: Array) -> tuple[Array, Array, Array]:
     X : array, shape (..., n, m)
         A⁺, of the dtype of A; NaN for a member whose Gram matrix is not numerically positive definite.
     defect : array, shape (...), float64
-        ‖E‖_F², a bound of what the step leaves; NaN where X is. See `DEFECT`.
+        ‖E‖_F², a bound of what the step leaves, or where it is left out (‖G‖_F‖G⁻¹‖_F·eps)²; NaN where X is. See
+        `DEFECT`.
     kappa : array, shape (...), float64
         ‖A‖_F‖X‖_F, an upper bound of κ(A) and at most min(m, n) times it; inf where X is NaN or where the squares
         left the range in which G is exact up to rounding: then scale A.

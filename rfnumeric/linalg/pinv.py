@@ -38,7 +38,8 @@ class PinvInfo:
     residuals : PenroseResiduals
         Measured on the result.
     iterations : int
-        Steps of an iterative engine; 1 for Cholesky's finishing step, 0 for a direct engine.
+        Steps of an iterative engine; 1 for Cholesky's finishing step, even where it is left out; 0 for a direct
+        engine.
     status : str
         ``"converged"`` if every member's Penrose test ratio is below 20; otherwise ``"diverged"`` (not finite) or
         ``"stagnated"`` (finite, but not A⁺).
@@ -98,8 +99,8 @@ def pinv(
             condition number forbid it, QR, then the SVD.
         ``"cholesky"``
             Cholesky factor L of the smaller Gram matrix, finished by one Ben-Israel–Cohen step on the nearly
-            orthonormal L⁻¹A; accumulated in double precision. Full rank and κ(A) below about 10⁶ (float64) or
-            1/(max(m, n)·eps) (float32).
+            orthonormal L⁻¹A, which is left out where the residuals are at rounding level without it. Full rank and κ(A)
+            below about 10⁶ (float64) or 1/(max(m, n)·eps) (float32).
         ``"qr"``
             Householder QR without pivoting; full rank and κ(A) < 1/(max(m, n)·eps).
         ``"svd"``

@@ -154,7 +154,7 @@ def test_known_hard_matrices(backend) -> None:
 
 
 @pytest.mark.parametrize("dtype", KINDS)
-@pytest.mark.parametrize("shape", [(4, 7), (7, 4), (3, 4, 7), (40, 70)])
+@pytest.mark.parametrize("shape", [(4, 7), (7, 4), (3, 4, 7), (40, 70), (40, 120)])
 def test_scaling_by_powers_of_two_is_exact(dtype: str, shape: tuple[int, ...]) -> None:
     A = random_matrix(np.random.default_rng(4), shape, KINDS[dtype]).astype(dtype)
     single = dtype in ("float32", "complex64")
@@ -308,12 +308,50 @@ def test_blas_path_with_large_condition_numbers(shape: tuple[int, int], dtype: s
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("shape", [(200, 400), (100, 10, 10), (50, 100)])
+@pytest.mark.parametrize("shape", [(200, 400), (400, 784), (100, 10, 10), (50, 100)])
 def test_residuals_no_worse_than_svd(dtype: str, shape: tuple[int, ...]) -> None:
     A = np.random.default_rng(13).standard_normal(shape).astype(dtype)
     ours = penrose_residuals(A, pinv(A)).test_ratio
     theirs = penrose_residuals(A, scipy.linalg.pinv(A)).test_ratio
     assert np.median(ours) <= np.median(theirs)
+
+
+@pytest.mark.parametrize("dtype", KINDS)
+def test_the_step_is_left_out_only_where_residuals_stay_below_those_of_svd(
+    dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[bool] = []
+    corrected = _blas_linalg._corrected
+    monkeypatch.setattr(_blas_linalg, "_corrected", lambda *a: (taken.append(True), corrected(*a))[1])
+    rng = np.random.default_rng(19)
+    left_out = 0
+    for shape in ((33, 34), (40, 80), (100, 70), (60, 500)):
+        for kind in ("geometric", "one small", "one large", "random"):
+            for kappa in (2.0, 4.0, 6.0, 10.0, 30.0):
+                A = from_spectrum(rng, *shape, spectrum(rng, min(shape), kappa, kind), KINDS[dtype]).astype(dtype)
+                taken.clear()
+                X = pinv(A)
+                if not taken:
+                    left_out += 1
+                    assert kappa**2 <= 5 * min(shape)
+                    assert float(penrose_residuals(A, X).test_ratio) <= float(
+                        penrose_residuals(A, scipy.linalg.pinv(A)).test_ratio
+                    )
+                else:
+                    assert kappa > 2
+    assert 20 <= left_out <= 60
+
+
+@pytest.mark.parametrize("dtype", KINDS)
+@pytest.mark.parametrize("m", [1, 64, 65, 129, 300])
+def test_triangular_inverse_by_halves(m: int, dtype: str) -> None:
+    L = np.tril(random_matrix(np.random.default_rng(m), (m, m), KINDS[dtype])) + 3 * m**0.5 * np.eye(m)
+    L = np.asfortranarray(L.astype(dtype))
+    M = _blas_linalg._inverse(L, dtype)
+    assert not np.triu(M, 1).any()
+    # |LM − I| ≤ c·m·eps·|L||M|, as for every stable inversion (Higham, ch. 14); c = 4 leaves room for complex products.
+    error = np.abs(L.astype(np.clongdouble) @ M - np.eye(m))
+    assert (error <= 4 * m * np.finfo(dtype).eps * (np.abs(L) @ np.abs(M)) + np.finfo(dtype).tiny).all()
 
 
 def test_correction_step_on_x_cannot_restore_condition_four() -> None:
