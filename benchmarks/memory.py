@@ -8,7 +8,7 @@ import numpy as np
 
 from rfnumeric.bench import work
 from rfnumeric.datasets import load, status
-from rfnumeric.linalg import weight_reciprocal
+from rfnumeric.linalg import weight_reciprocal_operator
 from rfnumeric.training import PAPER_SIZES
 from rfnumeric.training.loop import Loop
 
@@ -58,7 +58,7 @@ def peak(n_out, n_in, n_last):
     h, S, e = (rng.standard_normal(shape).astype(np.float32) for shape in (n_in, (n_out, n_last), n_last))
     tracemalloc.start()
     try:
-        reciprocal = weight_reciprocal(h, S)
+        reciprocal = weight_reciprocal_operator(h, S)
         reciprocal.rmatvec(reciprocal @ e)
         return tracemalloc.get_traced_memory()[1]
     finally:

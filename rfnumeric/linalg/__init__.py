@@ -3,7 +3,7 @@
 from rfnumeric.linalg.coupled import CoupledRule, coupled_rule, logistic_flow
 from rfnumeric.linalg.damped import condition_number, damped_pinv
 from rfnumeric.linalg.iterations import GramNewton, Hyperpower, IterationResult, ben_israel_cohen, hyperpower
-from rfnumeric.linalg.kronecker import KroneckerOperator, weight_reciprocal
+from rfnumeric.linalg.kronecker import KroneckerOperator, weight_reciprocal_operator
 from rfnumeric.linalg.online import (
     RecursiveLeastSquares,
     autoencoder_fixed_point,
@@ -56,5 +56,5 @@ __all__ = [
     "recirculation_step",
     "ridge_solution",
     "satisfied_conditions",
-    "weight_reciprocal",
+    "weight_reciprocal_operator",
 ]

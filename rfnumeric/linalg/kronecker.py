@@ -222,11 +222,12 @@ class KroneckerOperator:
         return xp.matrix_transpose(xp.reshape(Y, (*Y.shape[:-2], A.shape[-2] * B.shape[-2])))
 
 
-def weight_reciprocal(h: Array, S: Array) -> KroneckerOperator:
+def weight_reciprocal_operator(h: Array, S: Array) -> KroneckerOperator:
     """Return 𝓑_l = (h_{l−1}/‖h_{l−1}‖²) ⊗ S with S = D_l⁺B_l, the reciprocal of J_{W_l} = h_{l−1}ᵀ ⊗ (J_{h_l}D_l).
 
     Implements v1/v2 §4.2, corrected: 𝓑_l is the exact pseudoinverse of J_{W_l} whenever S is that of J_{h_l}D_l.
-    ``(weight_reciprocal(h, S) @ e)`` is vec ΔW, columns stacked, so that ``reshape(…, (n_{l−1}, n_l))`` is ΔWᵀ.
+    With 𝓑 the result, ``𝓑 @ e`` is vec ΔW, columns stacked, so that ``reshape(…, (n_{l−1}, n_l))`` is ΔWᵀ.
+    `rfnumeric.nn.weight_reciprocal` is the dense array, from a network's trace.
 
     Parameters
     ----------
@@ -243,7 +244,7 @@ def weight_reciprocal(h: Array, S: Array) -> KroneckerOperator:
     --------
     >>> import numpy as np
     >>> h, S = np.asarray([3.0, 4.0]), np.asarray([[2.0]])
-    >>> print(weight_reciprocal(h, S) @ np.asarray([1.0]))
+    >>> print(weight_reciprocal_operator(h, S) @ np.asarray([1.0]))
     [0.24 0.32]
     """
     xp = array_namespace(h, S)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from linalg_cases import KINDS, from_spectrum, matrices, random_matrix, test_ratio
 
 from rfnumeric.backend import to_numpy
-from rfnumeric.linalg import KroneckerOperator, PinvOperator, pinv, weight_reciprocal
+from rfnumeric.linalg import KroneckerOperator, PinvOperator, pinv, weight_reciprocal_operator
 
 SIZES = st.integers(1, 5)
 
@@ -110,7 +110,7 @@ def test_weight_reciprocal_is_the_pseudoinverse_of_the_jacobian(backend64) -> No
     rng = np.random.default_rng(3)
     h, JD = rng.standard_normal((2, 4)), rng.standard_normal((2, 2, 3))
     S = np.linalg.pinv(JD)
-    operator = weight_reciprocal(backend64.asarray(h), backend64.asarray(S))
+    operator = weight_reciprocal_operator(backend64.asarray(h), backend64.asarray(S))
     for k in range(2):
         J = np.kron(h[k][None, :], JD[k])
         np.testing.assert_allclose(to_numpy(operator.to_dense())[k], np.linalg.pinv(J), atol=1e-13)
@@ -118,7 +118,7 @@ def test_weight_reciprocal_is_the_pseudoinverse_of_the_jacobian(backend64) -> No
     step = to_numpy(operator.matvec(backend64.asarray(e))).reshape(2, 4, 3)
     for k in range(2):
         np.testing.assert_allclose(step[k].T, np.outer(S[k] @ e[k], h[k]) / (h[k] @ h[k]), atol=1e-13)
-    zero = weight_reciprocal(backend64.zeros((4,)), backend64.asarray(S[0]))
+    zero = weight_reciprocal_operator(backend64.zeros((4,)), backend64.asarray(S[0]))
     assert not to_numpy(zero.to_dense()).any()
 
 
@@ -126,10 +126,10 @@ def test_reciprocal_of_a_cifar_layer_needs_no_more_memory_than_the_layer() -> No
     rng = np.random.default_rng(4)
     h, S = rng.standard_normal(3072).astype(np.float32), rng.standard_normal((1000, 10)).astype(np.float32)
     e = rng.standard_normal(10).astype(np.float32)
-    weight_reciprocal(h, S) @ e
+    weight_reciprocal_operator(h, S) @ e
     layer = 3072 * 1000 * 4  # the dense operator would take ten times that, 120 MB
     tracemalloc.start()
-    step = weight_reciprocal(h, S) @ e
+    step = weight_reciprocal_operator(h, S) @ e
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert step.nbytes == layer
