@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from rfnumeric._version import __version__
-from rfnumeric.cli import audit, bench, compare, datasets, info, reproduce, sweep, train
+from rfnumeric.cli import audit, bench, compare, datasets, info, reproduce, study, sweep, train
 from rfnumeric.cli._options import EXIT_USAGE
 from rfnumeric.errors import RFNumericError
 
@@ -27,6 +27,7 @@ for command in (compare.compare, train.train, sweep.sweep, audit.audit, bench.be
     app.command()(command)
 app.add_typer(reproduce.app, name="reproduce")
 app.add_typer(datasets.app, name="datasets")
+app.add_typer(study.app, name="study")
 
 
 @app.callback()

@@ -301,3 +301,12 @@ def test_progress_reports_every_epochs_end():
     seen = []
     train(config(epochs=2), tiny_dataset(), progress=lambda *a: seen.append(a))
     assert [(e, done, of) for e, done, of, _ in seen] == [(1, 50, 65), (1, 65, 65), (2, 50, 65), (2, 65, 65)]
+
+
+def test_spectrum_control_keeps_singular_values_together():
+    free, controlled = (train(config(spectrum_control=beta), tiny_dataset()) for beta in (0.0, 0.05))
+    for l in (2, 3):
+        spread = [np.ptp(np.linalg.svd(run.network.W[l], compute_uv=False)) for run in (free, controlled)]
+        assert spread[1] < 0.1 * spread[0]
+    with pytest.raises(ValueError, match=r"spectrum_control must be in \[0, 1\); got 1.5"):
+        config(spectrum_control=1.5)

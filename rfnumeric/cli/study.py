@@ -1,0 +1,114 @@
+"""``rfnumeric study``: the two halves of the question whether reciprocal feedback trains nonlinear networks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rfnumeric.cli._options import (
+    EXIT_INTERRUPTED,
+    AsJson,
+    BackendName,
+    DataDir,
+    DatasetName,
+    DeviceName,
+    DTypeName,
+    load_dataset,
+    parse_names,
+    parse_numbers,
+)
+
+app = typer.Typer(help="What makes reciprocal feedback train, and where it beats backprop.", no_args_is_help=True)
+
+Seeds = Annotated[int, typer.Option(help="Seeds 0, 1, …, trained as one population.")]
+Quick = Annotated[bool, typer.Option(help="A small version: the embedded digits, a corner of the study.")]
+Resume = Annotated[bool, typer.Option(help="Go on from what --out already holds.")]
+
+
+@app.command("map")
+def initialization_map(
+    dataset: DatasetName = "mnist",
+    samples: Annotated[int | None, typer.Option(help="Training images, the first ones. Default: 5000.")] = None,
+    depths: Annotated[str | None, typer.Option(help="Hidden layers. Default: 2,5,15,30.")] = None,
+    gains: Annotated[str | None, typer.Option(help="Initial gains. Default: 0.1,0.3,0.7,1,1.4,2.")] = None,
+    activations: Annotated[str, typer.Option(help="Hidden activations.")] = "leaky-relu,tanh",
+    optimizers: Annotated[str, typer.Option(help="Optimizers: sgd, adam.")] = "sgd,adam",
+    seeds: Seeds = 5,
+    epochs: Annotated[int, typer.Option(help="Passes over the training images.")] = 3,
+    quick: Quick = False,
+    data_dir: DataDir = None,
+    backend: BackendName = "numpy",
+    device: DeviceName = None,
+    dtype: DTypeName = "float32",
+    resume: Resume = False,
+    out: Annotated[Path, typer.Option(help="Folder for cells.json, results.json and the maps.")] = Path(
+        "rfnumeric-map"
+    ),
+    as_json: AsJson = False,
+) -> None:
+    """Map accuracy minus backprop's over depth, initial gain and activation, each rule at its own best rate."""
+    from rfnumeric.experiments import initialization_map as job
+    from rfnumeric.experiments.report import console
+
+    if quick:
+        dataset, depths, gains, seeds = "mnist-5k", depths or "2", gains or "0.3,1.4", min(seeds, 2)
+        activations, optimizers = activations.split(",")[0], optimizers.split(",")[0]
+        samples = 500 if samples is None else samples
+    chosen = job.cells(
+        parse_names(optimizers),
+        parse_names(activations),
+        job.DEPTHS if depths is None else [int(v) for v in _many(depths)],
+        job.GAINS if gains is None else _many(gains),
+    )
+    data = job.first_images(load_dataset(dataset, data_dir), job.SAMPLES if samples is None else samples)
+    where = {"backend": backend, "device": device, "dtype": dtype}
+    options = {"out": out, "resume": resume, "screen": console(True), "seeds": seeds, "epochs": epochs}
+    results, interrupted = job.run_map(list(chosen), data, **options, **where)
+    if results:
+        job.publish(results, out=out, as_json=as_json)
+    if interrupted:
+        raise typer.Exit(EXIT_INTERRUPTED)
+
+
+def _many(text: str) -> tuple[float, ...]:
+    numbers = parse_numbers(text)
+    return numbers if isinstance(numbers, tuple) else (numbers,)
+
+
+@app.command("ablation")
+def ablation(
+    dataset: DatasetName = "mnist",
+    seeds: Seeds = 3,
+    epochs: Annotated[int, typer.Option(help="Passes over the training set.")] = 6,
+    trials: Annotated[
+        str | None, typer.Option(help="Words that a trial's name must hold one of. Default: all.")
+    ] = None,
+    quick: Quick = False,
+    data_dir: DataDir = None,
+    backend: BackendName = "numpy",
+    device: DeviceName = None,
+    dtype: DTypeName = "float32",
+    resume: Resume = False,
+    out: Annotated[
+        Path, typer.Option(help="Folder for results.json, ablation.png and the trials' checkpoints.")
+    ] = Path("rfnumeric-ablation"),
+    as_json: AsJson = False,
+) -> None:
+    """Change one ingredient of reciprocal feedback at a time; print accuracy and the update's angle to the gradient."""
+    from rfnumeric.experiments import ablation as job
+
+    if quick:
+        dataset, seeds, epochs, trials = "mnist-5k", min(seeds, 2), 1, trials or "backprop,λ = 1"
+    words = parse_names(trials) if trials else [""]
+    chosen = [t for t in job.TRIALS if any(word in f"{t.group}: {t.name}" for word in words)]
+    if not chosen:
+        raise ValueError(f"--trials must name words of a trial, e.g. 'mean reciprocal'; got {trials!r}.")
+    where = {"backend": backend, "device": device, "dtype": dtype}
+    data = load_dataset(dataset, data_dir)
+    results, interrupted = job.run_trials(chosen, data, out=out, resume=resume, seeds=seeds, epochs=epochs, **where)
+    if results:
+        job.publish(results, out=out, as_json=as_json)
+    if interrupted:
+        raise typer.Exit(EXIT_INTERRUPTED)

@@ -1,0 +1,242 @@
+"""Where mean reciprocals beat backpropagation: depth × gain × activation, each rule at its own best rate.
+
+Reciprocals undo the shrinkage that makes gradients vanish, and amplify noise where nothing shrinks. The map shows both.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from rfnumeric.datasets import Dataset
+from rfnumeric.experiments.compare import tune
+from rfnumeric.experiments.report import console, report
+from rfnumeric.training import RunConfig, train
+from rfnumeric.training.files import write_json
+
+WIDTH = 64
+DEPTHS = (2, 5, 15, 30)
+GAINS = (0.1, 0.3, 0.7, 1.0, 1.4, 2.0)
+ACTIVATIONS = ("leaky-relu", "tanh")
+SAMPLES = 5000
+EPOCHS = 3
+BATCH = 32
+CELLS_FILE = "cells.json"
+
+RULES: dict[str, tuple[str, dict[str, Any]]] = {
+    "backprop": ("backprop", {}),
+    "mean reciprocal": ("mean-reciprocal", {}),
+    # What the first cells showed to help: a size that does not compound over layers, more damping, fresher reciprocals.
+    "unbiased": ("mean-reciprocal", {"damping": 1.0, "unbiased": True, "refresh_every": 4}),
+}
+"""Name on the map → (rule, options). The two below backprop are each one setting for the whole map."""
+
+RATES = {
+    "sgd": (1e-6, 1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0),
+    "adam": (1e-4, 3e-4, 1e-3, 3e-3, 1e-2),
+}
+"""Optimizer → learning rates among which each rule's best is chosen, in every cell anew."""
+
+CHANCE = 100 / 10
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A place on the map, and who trains there.
+
+    Attributes
+    ----------
+    optimizer, activation : str
+    depth : int
+        Hidden layers.
+    gain : float
+        Factor on orthogonal initial weights. Activity keeps its size at √2 (leaky ReLU) and about 1 (tanh).
+    rule : str
+        Key of `RULES`.
+    """
+
+    optimizer: str
+    activation: str
+    depth: int
+    gain: float
+    rule: str
+
+    def config(self, data: Dataset, *, epochs: int, backend: str, device: str | None, dtype: str) -> RunConfig:
+        """Return the settings of a run here, but for rate and seeds."""
+        rule, options = RULES[self.rule]
+        return RunConfig(
+            rule=rule,
+            rule_options=options,
+            dataset=data.name,
+            sizes=(data.n_features, *(WIDTH,) * self.depth, data.n_classes),
+            hidden=self.activation,
+            output="identity",
+            init="orthogonal",
+            gain=self.gain,
+            optimizer=self.optimizer,
+            batch_size=BATCH,
+            epochs=epochs,
+            backend=backend,
+            device=device,
+            dtype=dtype,
+        )
+
+
+def cells(
+    optimizers: Sequence[str], activations: Sequence[str], depths: Sequence[int], gains: Sequence[float]
+) -> Iterator[Cell]:
+    """Yield all places, the shallow ones first."""
+    for optimizer, activation, depth, gain, rule in itertools.product(optimizers, activations, depths, gains, RULES):
+        yield Cell(optimizer, activation, depth, gain, rule)
+
+
+def first_images(data: Dataset, count: int) -> Dataset:
+    """Return `data` with the first `count` images of its training set."""
+    return replace(data, train_images=data.train_images[:count], train_labels=data.train_labels[:count])
+
+
+def measure(cell: Cell, data: Dataset, *, seeds: int, epochs: int, **where: Any) -> dict[str, Any]:
+    """Choose the best rate on a held-out fifth of the training set, then train all seeds with it as one population.
+
+    Parameters
+    ----------
+    cell : Cell
+    data : Dataset
+    seeds : int
+    epochs : int
+    **where
+        Backend, device and dtype.
+
+    Returns
+    -------
+    dict
+        The cell's line of ``results.json``. A seed that diverged counts as chance, 10 %.
+    """
+    config = cell.config(data, epochs=epochs, **where)
+    lr = tune(config, data, RATES[cell.optimizer])
+    run = train(replace(config, lr=lr, seed=tuple(range(seeds))), data)
+    accuracies = [m.records[-1].test_accuracy if m.status == "completed" else CHANCE for m in run.members]
+    return {
+        **asdict(cell),
+        "lr": lr,
+        "accuracy_mean": statistics.fmean(accuracies),
+        "accuracy_std": statistics.stdev(accuracies) if seeds > 1 else None,
+        "accuracies": accuracies,
+        "statuses": [m.status for m in run.members],
+        "seconds": sum(r.seconds for m in run.members for r in m.records),
+        "config": run.config.to_json(),
+    }
+
+
+def run_map(
+    todo: Sequence[Cell], data: Dataset, *, out: Path, resume: bool, screen: Any, **settings: Any
+) -> tuple[list[dict[str, Any]], bool]:
+    """Measure all cells, and keep those that are done in ``cells.json`` after each.
+
+    Parameters
+    ----------
+    todo : sequence of Cell
+    data : Dataset
+    out : Path
+    resume : bool
+        Go on behind the cells that are already there. A killed map loses the cell that it was at.
+    screen : rich.console.Console
+    **settings
+        The rest of `measure`.
+
+    Returns
+    -------
+    results, interrupted
+    """
+    done = _load(out / CELLS_FILE) if resume else []
+    known = {tuple(r[key] for key in asdict(todo[0])) for r in done}
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=screen, transient=True) as bar:
+        task = bar.add_task("cells", total=len(todo), completed=len(known))
+        try:
+            for cell in todo:
+                if tuple(asdict(cell).values()) not in known:
+                    done.append(measure(cell, data, **settings))
+                    write_json(out / CELLS_FILE, done)
+                    bar.advance(task)
+        except KeyboardInterrupt:
+            return done, True
+    return done, False
+
+
+def _load(path: Path) -> list[dict[str, Any]]:
+    return json.loads(path.read_text()) if path.exists() else []
+
+
+def differences(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return accuracy minus backprop's, in points, for each rule and place that backprop has too.
+
+    Each has ``optimizer, activation, depth, gain, rule, backprop, accuracy, difference`` and ``error``, the standard
+    error of the difference over paired seeds (None for one).
+    """
+    place = ("optimizer", "activation", "depth", "gain")
+    backprop = {tuple(r[k] for k in place): r for r in results if r["rule"] == "backprop"}
+    found = []
+    for r in results:
+        base = backprop.get(tuple(r[k] for k in place))
+        if r["rule"] == "backprop" or base is None:
+            continue
+        paired = [a - b for a, b in zip(r["accuracies"], base["accuracies"], strict=True)]
+        found.append({
+            **{k: r[k] for k in (*place, "rule")},
+            "backprop": base["accuracy_mean"],
+            "accuracy": r["accuracy_mean"],
+            "difference": statistics.fmean(paired),
+            "error": statistics.stdev(paired) / len(paired) ** 0.5 if len(paired) > 1 else None,
+        })
+    return found
+
+
+def summary(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return, for each rule and optimizer, how many places are better and worse than backprop by over a point."""
+    rows = []
+    for rule, optimizer in dict.fromkeys((d["rule"], d["optimizer"]) for d in found):
+        own = [d for d in found if (d["rule"], d["optimizer"]) == (rule, optimizer)]
+        worst, best = min(own, key=lambda d: d["difference"]), max(own, key=lambda d: d["difference"])
+        rows.append({
+            "rule": rule,
+            "optimizer": optimizer,
+            "places": len(own),
+            "better": sum(d["difference"] > 1 for d in own),
+            "worse": sum(d["difference"] < -1 for d in own),
+            "worst": worst,
+            "best": best,
+        })
+    return rows
+
+
+def publish(results: Sequence[dict[str, Any]], *, out: Path, as_json: bool) -> None:
+    """Print the summary; write ``results.json`` and one map for each optimizer into `out`."""
+    from rfnumeric.plotting_studies import difference_map
+
+    report(results, out=out, as_json=as_json)
+    screen, found = console(as_json), differences(results)
+    table = Table(title="Against backprop, each at its own best rate", box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("Rule", "Optimizer"):
+        table.add_column(name)
+    for name in ("Places", "Better by\n> 1 point", "Worse by\n> 1 point", "Worst\n(points)", "Best\n(points)"):
+        table.add_column(name, justify="right")
+    for row in summary(found):
+        worst, best = row["worst"]["difference"], row["best"]["difference"]
+        counts = (str(row[k]) for k in ("places", "better", "worse"))
+        table.add_row(row["rule"], row["optimizer"], *counts, f"{worst:+.1f}", f"{best:+.1f}")
+    screen.print(table)
+    files = []
+    for optimizer in dict.fromkeys(d["optimizer"] for d in found):
+        files.append(f"map-{optimizer}.png")
+        difference_map(out / files[-1], [d for d in found if d["optimizer"] == optimizer], optimizer)
+    screen.print(f"Wrote results.json, {', '.join(files)} to {out}", highlight=False)
