@@ -257,6 +257,7 @@ def search_points(
     """
     from matplotlib.colors import LogNorm
     from matplotlib.lines import Line2D
+    from matplotlib.ticker import LogFormatter, LogLocator, NullFormatter
 
     figure, axes = _panels(1, 1, (6.5, 4.2))
     axis = axes[0][0]
@@ -272,6 +273,9 @@ def search_points(
         if chosen:
             axis.scatter(rate, accuracy, marker="o", s=190, facecolors="none", edgecolors=COLOURS[1], lw=2, zorder=4)
     axis.set_xscale("log")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.xaxis.set_major_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(9, 9)))
+    axis.xaxis.set_minor_formatter(NullFormatter())
     axis.set_xlabel("forward learning rate")
     axis.set_ylabel("accuracy on the held-out fifth (%)")
     axis.grid(alpha=0.3)
@@ -280,6 +284,7 @@ def search_points(
     ]
     handles.append(Line2D([], [], ls="", marker="o", ms=11, mfc="none", mec=COLOURS[1], mew=2, label="chosen"))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
-    figure.colorbar(shown, ax=axis, label=colour_label)
+    bar = figure.colorbar(shown, ax=axis, label=colour_label, format="%g")
+    bar.ax.yaxis.set_minor_formatter(NullFormatter())
     axis.set_title(title, fontsize=10)
     _save(figure, path)
