@@ -11,7 +11,8 @@ from rfnumeric.backend import Backend, Streams
 from rfnumeric.datasets import Dataset
 from rfnumeric.typing import Array
 
-EVALUATION_BATCH = 1000
+EVALUATION_BATCH = 500
+"""Samples of one forward pass of the evaluation: its products are at BLAS's full rate, its activities in the cache."""
 
 
 class DeviceData:

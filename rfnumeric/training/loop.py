@@ -178,6 +178,7 @@ class Loop:
             if len(losses) - checked >= self.check_every or i == steps - 1:
                 self._check(losses, checked, (epoch - 1) * steps, traces)
                 checked = len(losses)
+            del x, y, traces  # so that the next step writes where this one's activities are still in the cache
             if self.progress and (i % 50 == 49 or i == steps - 1):
                 self.progress(epoch, i + 1, steps, self._latest())
             if not self._active():
