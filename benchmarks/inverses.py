@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import numpy as np
 
 from rfnumeric.backend import get_backend, synchronize
@@ -15,18 +17,21 @@ def draw(shape, dtype="float64"):
     return np.random.default_rng(0).standard_normal(shape).astype(dtype)
 
 
+PEERS = ("torch.linalg.pinv", "cupy.linalg.pinv")
+
+
 class Engines:
-    """One pseudoinverse of a Gaussian matrix by each engine, beside PyTorch's on the same device."""
+    """One pseudoinverse of a Gaussian matrix by each engine, beside PyTorch's and CuPy's on the same device."""
 
     param_names = ("contestant", "shape", "backend", "dtype")
     params = (
-        ["auto", "cholesky", "qr", "svd", "newton-schulz", "hyperpower", "torch.linalg.pinv"],
+        ["auto", "cholesky", "qr", "svd", "newton-schulz", "hyperpower", *PEERS],
         [(200, 400), (1000, 3072)],
         ["numpy", "cupy", "torch"],
         ["float32", "float64"],
     )
     quick = {"shape": [(200, 400)], "dtype": ["float32"], "backend": ["numpy", "cupy"]}  # noqa: RUF012
-    peers = ("torch.linalg.pinv",)
+    peers = PEERS
     timeout = 600
 
     def setup(self, contestant, shape, backend, dtype):
@@ -38,6 +43,11 @@ class Engines:
             torch = torch_module()
             A = torch.asarray(draw(shape, dtype), device=torch_device(backend))
             self.run = lambda: torch.linalg.pinv(A)
+        elif contestant == "cupy.linalg.pinv":
+            if backend != "cupy":
+                raise NotImplementedError("CuPy's pinv runs on a GPU alone")
+            cupy = importlib.import_module("cupy")
+            self.run = lambda: cupy.linalg.pinv(A)
         else:
             self.run = lambda: pinv(A, method=contestant)
         self.run()

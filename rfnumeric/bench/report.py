@@ -75,6 +75,17 @@ def targets_table(targets: Results) -> Table:
     return table
 
 
+def missed(targets: Results) -> list[str]:
+    """Return lines that count the targets and name each one that is missed, with its number and its limit."""
+    counts = [sum(t["met"] is met for t in targets) for met in (True, False, None)]
+    lines = ["{} met, {} missed, {} not measured.".format(*counts)]
+    for target in targets:
+        if target["met"] is False:
+            limit, measured, _ = _target(target)
+            lines.append(f"- Missed: {target['target']}: {measured}, not {limit}.")
+    return lines if len(lines) == 1 else [lines[0], "", *lines[1:]]
+
+
 def _params(result: dict[str, Any], without: Iterable[str] = ()) -> str:
     return ", ".join(f"{k}={v}" for k, v in result["params"].items() if k not in without)
 
@@ -109,6 +120,7 @@ def markdown(document: dict[str, Any], figures: Sequence[tuple[str, str]] = ()) 
     """
     lines = ["# Benchmarks", "", *_how(document), "", "## Targets", ""]
     rows = [(t["target"], *_target(t)) for t in document["targets"]]
+    lines += [*missed(document["targets"]), ""]
     lines += _table(("target", "limit", "measured", "met"), rows)
     if document["exponents"]:
         lines += ["", "## Growth of a step's time", ""]

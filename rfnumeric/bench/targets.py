@@ -173,6 +173,20 @@ TARGETS = (
     Target("import rfnumeric", 0.3, True, " s", worst("startup.Startup.time_process", contestant="import rfnumeric")),
     Target("GPU: PyTorch eager / a step, batch 32", 3, False, "", _gpu_ratio),
     Target("GPU: 20 networks / one network", 2, True, "", _gpu_population),
+    Target(
+        "GPU: cupy.linalg.pinv / pinv, 1000×3072",
+        20,
+        False,
+        "",
+        ratio(
+            "inverses.Engines.time_pinv",
+            "cupy.linalg.pinv",
+            "auto",
+            shape=(1000, 3072),
+            backend="cupy",
+            dtype="float32",
+        ),
+    ),
 )
 """All of them; a topic that did not run leaves its targets without a number."""
 

@@ -238,6 +238,20 @@ def document(results):
     }
 
 
+def test_missed_targets_are_named_one_by_one():
+    def target(name, measured, met):
+        return {"target": name, "limit": 0.9, "at_most": True, "unit": " s", "measured": measured, "met": met}
+
+    targets = [target("a", 0.5, True), target("b", 1.25, False), target("c", None, None), target("d", 2.0, False)]
+    assert bench_report.missed(targets) == [
+        "1 met, 2 missed, 1 not measured.",
+        "",
+        "- Missed: b: 1.25 s, not ≤ 0.9 s.",
+        "- Missed: d: 2 s, not ≤ 0.9 s.",
+    ]
+    assert bench_report.missed(targets[:1]) == ["1 met, 0 missed, 0 not measured."]
+
+
 def test_the_page_holds_the_numbers_and_no_others(topic, tmp_path):
     results = list(run_topic(topic, Settings(budget=0.0)))
     page = bench_report.markdown(document(results))
