@@ -181,7 +181,7 @@ def run_trials(
 
 def publish(results: Sequence[dict[str, Any]], *, out: Path, as_json: bool) -> None:
     """Print the table; write ``results.json`` and the figure of accuracy against angle into `out`."""
-    from rfnumeric.plotting_studies import accuracy_against_cosine
+    from rfnumeric.plotting import accuracy_against_cosine
 
     report(results, out=out, as_json=as_json)
     screen = console(as_json)

@@ -35,8 +35,8 @@ CELLS_FILE = "cells.json"
 RULES: dict[str, tuple[str, dict[str, Any]]] = {
     "backprop": ("backprop", {}),
     "mean reciprocal": ("mean-reciprocal", {}),
-    # What the first cells showed to help: a size that does not compound over layers, more damping, and a refresh at every
-    # step: over 15 layers the errors of reciprocals a few steps old compound as well.
+    # What the first cells showed to help: a size that does not compound over layers, more damping, and a refresh at
+    # every step: over 15 layers the errors of reciprocals a few steps old compound as well.
     "unbiased": ("mean-reciprocal", {"damping": 1.0, "unbiased": True, "refresh_every": 1}),
 }
 """Name on the map → (rule, options). The two below backprop are each one setting for the whole map."""
@@ -224,7 +224,7 @@ def summary(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def publish(results: Sequence[dict[str, Any]], *, out: Path, as_json: bool) -> None:
     """Print the summary; write ``results.json`` and one map for each optimizer into `out`."""
-    from rfnumeric.plotting_studies import difference_map
+    from rfnumeric.plotting import difference_map
 
     report(results, out=out, as_json=as_json)
     screen, found = console(as_json), differences(results)

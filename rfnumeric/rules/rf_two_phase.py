@@ -110,7 +110,8 @@ class RFTwoPhase(Rule):
     ) -> Feedback:
         """Take the batch into Γ where inverses are data-weighted. See `Rule.learn_feedback`."""
         if self.pinv == DATA_WEIGHTED:
-            weight, moments = max(1 / (step + 1), 1 - MOMENT_DECAY), feedback["second_moment"]
+            weight = max(1 / (step + 1), 1 - MOMENT_DECAY)
+            moments: list[Array] = feedback["second_moment"]
             for l in range(2, network.L + 1):
                 h = trace.h[l - 1]
                 moments[l] = kernels.add_outer((1 - weight) * moments[l], h, h, weight / h.shape[-2])

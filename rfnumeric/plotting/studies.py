@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rfnumeric.plotting import COLOURS, _panels, _save
+from rfnumeric.plotting._base import COLOURS, save, subplots
 
 CLIP = 20.0
 """Points of accuracy at which the colour of a map saturates."""
@@ -28,7 +28,7 @@ def difference_map(path: Path, found: Sequence[dict[str, Any]], optimizer: str) 
         list(dict.fromkeys(d[key] for d in found)) for key in ("rule", "activation", "depth", "gain")
     )
     size = (1.6 + 0.78 * len(gains) * len(activations), 1.2 + (0.9 + 0.62 * len(depths)) * len(rules))
-    figure, axes = _panels(len(rules), len(activations), size)
+    figure, axes = subplots(len(rules), len(activations), size)
     image = None
     for i, rule in enumerate(rules):
         for j, activation in enumerate(activations):
@@ -49,7 +49,7 @@ def difference_map(path: Path, found: Sequence[dict[str, Any]], optimizer: str) 
     bar = figure.colorbar(image, ax=axes.ravel().tolist(), shrink=0.8, extend="both")
     bar.set_label("accuracy minus backprop's (points)")
     figure.suptitle(f"{optimizer}, each rule at its own best rate\n(backprop's accuracy in %)", fontsize=9)
-    _save(figure, path)
+    save(figure, path)
 
 
 def accuracy_against_cosine(path: Path, results: Sequence[dict[str, Any]]) -> None:
@@ -63,7 +63,7 @@ def accuracy_against_cosine(path: Path, results: Sequence[dict[str, Any]]) -> No
         As `rfnumeric.experiments.ablation.result` returns them.
     """
     groups = list(dict.fromkeys(r["group"] for r in results))
-    figure, ((scatter, layers),) = _panels(1, 2, (10.5, 5.2))
+    figure, ((scatter, layers),) = subplots(1, 2, (10.5, 5.2))
     for i, group in enumerate(groups):
         shown = [r for r in results if r["group"] == group and None not in r["gradient_cosine"][1:]]
         shown = [r for r in shown if r["gradient_cosine"]]
@@ -86,4 +86,4 @@ def accuracy_against_cosine(path: Path, results: Sequence[dict[str, Any]]) -> No
     for axis in (scatter, layers):
         axis.grid(alpha=0.3, which="both")
     figure.suptitle("The update's angle explains the accuracy", fontsize=11)
-    _save(figure, path)
+    save(figure, path)
