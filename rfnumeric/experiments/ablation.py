@@ -18,7 +18,8 @@ from rich.table import Table
 
 from rfnumeric.datasets import Dataset
 from rfnumeric.experiments.progress import run_progress
-from rfnumeric.experiments.report import console, report
+from rfnumeric.experiments.report import console, markdown_table, report
+from rfnumeric.plotting import accuracy_against_cosine
 from rfnumeric.training import PAPER_SIZES, Run, RunConfig, measure_run, train
 
 SETTINGS: dict[str, Any] = {
@@ -180,9 +181,7 @@ def run_trials(
 
 
 def publish(results: Sequence[dict[str, Any]], *, out: Path, as_json: bool) -> None:
-    """Print the table; write ``results.json`` and the figure of accuracy against angle into `out`."""
-    from rfnumeric.plotting import accuracy_against_cosine
-
+    """Print the table; write ``results.json``, ``table.md`` and the figure of error against angle into `out`."""
     report(results, out=out, as_json=as_json)
     screen = console(as_json)
     table = Table(title="One ingredient at a time", box=box.SIMPLE_HEAD, pad_edge=False)
@@ -190,20 +189,27 @@ def publish(results: Sequence[dict[str, Any]], *, out: Path, as_json: bool) -> N
     for name in ("Accuracy\n(%)", "± std", "Train loss\n(nats)", "Cosines to the gradient\nby layer"):
         table.add_column(name, justify="right")
     table.add_column("Status")
-    group = None
+    group, page = None, []
     for r in results:
         if r["group"] != group:
             group = r["group"]
             table.add_row(f"[bold]{group}[/]")
-        std, loss = r["accuracy_std"], r["train_loss_mean"]
-        cosines = " ".join("–" if c is None else f"{c:.2f}" for c in r["gradient_cosine"][1:]) or "–"
-        statuses = ", ".join(f"{r['statuses'].count(s)} {s}" for s in dict.fromkeys(r["statuses"]))
-        numbers = (
-            f"{r['accuracy_mean']:.2f}",
-            "–" if std is None else f"{std:.2f}",
-            "–" if loss is None else f"{loss:.3f}",
-        )
-        table.add_row(f"  {r['name']}", *numbers, cosines, statuses)
+        cells = _cells(r)
+        table.add_row(f"  {r['name']}", *cells)
+        page.append([f"{group}: {r['name']}", *cells])
     screen.print(table)
+    columns = ("trial", "accuracy (%)", "± std", "train loss (nats)", "cosines to the gradient by layer", "status")
+    markdown_table(out / "table.md", columns, page)
     accuracy_against_cosine(out / "ablation.png", results)
-    screen.print(f"Wrote results.json and ablation.png to {out}", highlight=False)
+    screen.print(f"Wrote results.json, table.md and ablation.png to {out}", highlight=False)
+
+
+def _cells(r: dict[str, Any]) -> list[str]:
+    std, loss = r["accuracy_std"], r["train_loss_mean"]
+    return [
+        f"{r['accuracy_mean']:.2f}",
+        "–" if std is None else f"{std:.2f}",
+        "–" if loss is None else f"{loss:.3f}",
+        " ".join("–" if c is None else f"{c:.2f}" for c in r["gradient_cosine"][1:]) or "–",
+        ", ".join(f"{r['statuses'].count(s)} {s}" for s in dict.fromkeys(r["statuses"])),
+    ]

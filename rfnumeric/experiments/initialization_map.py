@@ -19,7 +19,8 @@ from rich.table import Table
 
 from rfnumeric.datasets import Dataset
 from rfnumeric.experiments.compare import tune
-from rfnumeric.experiments.report import console, report
+from rfnumeric.experiments.report import console, markdown_table, report
+from rfnumeric.plotting import difference_map
 from rfnumeric.training import RunConfig, train
 from rfnumeric.training.files import write_json
 
@@ -223,9 +224,7 @@ def summary(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def publish(results: Sequence[dict[str, Any]], *, out: Path, as_json: bool) -> None:
-    """Print the summary; write ``results.json`` and one map for each optimizer into `out`."""
-    from rfnumeric.plotting import difference_map
-
+    """Print the summary; write ``results.json``, ``table.md`` and one map for each optimizer into `out`."""
     report(results, out=out, as_json=as_json)
     screen, found = console(as_json), differences(results)
     table = Table(title="Against backprop, each at its own best rate", box=box.SIMPLE_HEAD, pad_edge=False)
@@ -238,8 +237,18 @@ def publish(results: Sequence[dict[str, Any]], *, out: Path, as_json: bool) -> N
         counts = (str(row[k]) for k in ("places", "better", "worse"))
         table.add_row(row["rule"], row["optimizer"], *counts, f"{worst:+.1f}", f"{best:+.1f}")
     screen.print(table)
-    files = []
+    columns = ("rule, optimizer", "places", "better by over a point", "worse by over a point", "worst", "best")
+    markdown_table(out / "table.md", columns, [_summary_cells(row) for row in summary(found)])
+    files = ["table.md"]
     for optimizer in dict.fromkeys(d["optimizer"] for d in found):
         files.append(f"map-{optimizer}.png")
         difference_map(out / files[-1], [d for d in found if d["optimizer"] == optimizer], optimizer)
     screen.print(f"Wrote results.json, {', '.join(files)} to {out}", highlight=False)
+
+
+def _summary_cells(row: dict[str, Any]) -> list[str]:
+    def where(d: dict[str, Any]) -> str:
+        return f"{d['difference']:+.1f} ({d['activation']}, {d['depth']} layers, gain {d['gain']:g})"
+
+    counts = [str(row[k]) for k in ("places", "better", "worse")]
+    return [f"{row['rule']}, {row['optimizer']}", *counts, where(row["worst"]), where(row["best"])]

@@ -15,7 +15,7 @@ from rich.table import Table
 from rfnumeric.plotting import metrics_figure
 from rfnumeric.training import EpochRecord, Member, environment
 from rfnumeric.training.environment import command
-from rfnumeric.training.files import plain, write_json
+from rfnumeric.training.files import plain, write_atomically, write_json
 
 RESULTS_FILE = "results.json"
 
@@ -63,6 +63,12 @@ def runs_table(title: str, results: Sequence[dict[str, Any]]) -> Table:
             result["status"],
         )
     return table
+
+
+def markdown_table(path: Path, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Write a Markdown table, which a page of the documentation includes; all columns but the first are numbers."""
+    lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
+    write_atomically(path, "".join(f"| {' | '.join(line)} |\n" for line in lines).encode())
 
 
 def draw_metrics(path: Path, members: Sequence[Member], *, title: str) -> list[str]:

@@ -15,7 +15,7 @@ from rfnumeric import published
 from rfnumeric.datasets import Dataset
 from rfnumeric.experiments.compare import NETWORKS
 from rfnumeric.experiments.progress import run_progress
-from rfnumeric.experiments.report import console, report
+from rfnumeric.experiments.report import console, markdown_table, report
 from rfnumeric.plotting import learning_curves
 from rfnumeric.training import PAPER_SIZES, Run, RunConfig, history_lines, train
 from rfnumeric.training.files import write_json_lines
@@ -220,7 +220,7 @@ def check(paper: str, network: str, dataset: str, seeds: int) -> list[str]:
 
 
 def publish(rows: Sequence[Row], *, out: Path, as_json: bool, figure: str) -> None:
-    """Print published beside measured; write ``results.json``, ``history.jsonl`` and the curves into `out`."""
+    """Print published beside measured; write ``results.json``, ``table.md``, ``history.jsonl`` and the curves into `out`."""
     results = [row.result() for row in rows]
     report(results, out=out, as_json=as_json)
     lines = (s for r in rows for s in history_lines(r.run.members, paper=r.paper, network=r.network, row=r.name))
@@ -233,12 +233,15 @@ def publish(rows: Sequence[Row], *, out: Path, as_json: bool, figure: str) -> No
         title = f"As {network}: {hidden} hidden layers, {output} output"
         panels.append((title, [(row.name, m.records) for row in of_network for m in row.run.members]))
         screen.print(_table(title, [r for r in results if r["network"] == network]))
+    page = [[f"{r['network']}: {r['row']} (`{r['rule']}`)", *_cells(r), _statuses(r)] for r in results]
+    columns = ("row (rule)", "published (%)", "measured (%)", "± std", "published epochs", "epochs to 90 %", "status")
+    markdown_table(out / "table.md", columns, page)
     config = rows[0].run.config
     what = f"{rows[0].paper}, {config.dataset}, {len(rows[0].run.members)} seeds, {config.epochs} epochs"
     learning_curves(out / figure, panels, title=what)
     if config.dataset == QUICK_DATASET:
         screen.print(f"Quick: {what}; the published numbers are for {rows[0].dataset} and full runs.", highlight=False)
-    screen.print(f"Wrote results.json, history.jsonl and {figure} to {out}", highlight=False)
+    screen.print(f"Wrote results.json, table.md, history.jsonl and {figure} to {out}", highlight=False)
 
 
 def _table(title: str, results: Sequence[dict[str, Any]]) -> Table:
@@ -248,13 +251,19 @@ def _table(title: str, results: Sequence[dict[str, Any]]) -> Table:
         table.add_column(name, justify="right")
     table.add_column("Status")
     for r in results:
-        table.add_row(
-            f"{r['row']}\n({r['rule']})",
-            f"{r['published_accuracy']:.2f}",
-            "–" if r["accuracy_mean"] is None else f"{r['accuracy_mean']:.2f}",
-            "–" if r["accuracy_std"] is None else f"{r['accuracy_std']:.2f}",
-            str(r["published_epochs"]),
-            "–" if r["epochs_to_90_median"] is None else f"{r['epochs_to_90_median']:g}",
-            "\n".join(f"{r['statuses'].count(s)} {s}" for s in dict.fromkeys(r["statuses"])),
-        )
+        table.add_row(f"{r['row']}\n({r['rule']})", *_cells(r), _statuses(r).replace(", ", "\n"))
     return table
+
+
+def _cells(r: dict[str, Any]) -> list[str]:
+    return [
+        f"{r['published_accuracy']:.2f}",
+        "–" if r["accuracy_mean"] is None else f"{r['accuracy_mean']:.2f}",
+        "–" if r["accuracy_std"] is None else f"{r['accuracy_std']:.2f}",
+        str(r["published_epochs"]),
+        "–" if r["epochs_to_90_median"] is None else f"{r['epochs_to_90_median']:g}",
+    ]
+
+
+def _statuses(r: dict[str, Any]) -> str:
+    return ", ".join(f"{r['statuses'].count(s)} {s}" for s in dict.fromkeys(r["statuses"]))

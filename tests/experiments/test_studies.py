@@ -141,3 +141,14 @@ def test_unknown_trials_are_an_error():
     done = CliRunner().invoke(app, ["study", "ablation", "--trials", "nothing"])
     assert isinstance(done.exception, ValueError)
     assert "--trials must name words of a trial" in str(done.exception)
+
+
+def test_pages_include_what_was_measured(tmp_path):
+    results = [place("backprop", 0.1, [10.0, 20.0]), place("unbiased", 0.1, [40.0, 51.0])]
+    initialization_map.publish(results, out=tmp_path, as_json=False)
+    header, rule, *rows = (tmp_path / "table.md").read_text().splitlines()
+    assert header.startswith("| rule, optimizer | places |")
+    assert rule == "| --- |" + " ---: |" * 5
+    assert rows == [
+        "| unbiased, sgd | 1 | 1 | 0 | +30.5 (tanh, 2 layers, gain 0.1) | +30.5 (tanh, 2 layers, gain 0.1) |"
+    ]
