@@ -220,7 +220,7 @@ def check(paper: str, network: str, dataset: str, seeds: int) -> list[str]:
 
 
 def publish(rows: Sequence[Row], *, out: Path, as_json: bool, figure: str) -> None:
-    """Print published beside measured; write ``results.json``, ``table.md``, ``history.jsonl`` and the curves into `out`."""
+    """Print published beside measured; write ``results.json``, ``table.md``, the history and the curves into `out`."""
     results = [row.result() for row in rows]
     report(results, out=out, as_json=as_json)
     lines = (s for r in rows for s in history_lines(r.run.members, paper=r.paper, network=r.network, row=r.name))
