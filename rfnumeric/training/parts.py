@@ -1,7 +1,8 @@
 """A population's step in parts: few enough members to stay in the CPU's cache, as many parts at a time as threads.
 
 The members of a population do not meet in a step, so it makes no difference to them where it is cut. Done one layer of
-all of them after the other, a step would fetch every weight from memory three times; a part's weights stay at hand.
+all of them after the other, a step would fetch every weight from memory three times; a part's weights stay at hand. But
+each part has calls of its own: many small ones would spend their time in these.
 """
 
 from __future__ import annotations
@@ -21,7 +22,14 @@ from rfnumeric.typing import Array
 PART_BYTES = 2**21
 """Bytes of weights in a part: with what a step computes from them, they stay in the caches."""
 ALONE_BYTES = 2**19
-"""Bytes of one member's weights above which it is a part of its own: its products then outweigh the calls."""
+"""Bytes of one member's weights above which it may be a part of its own, which spares the products the stack's axis."""
+CALLS = 2**19
+"""Multiplications in one of a layer's three products (forward, backward, update) from which on these take longer than
+the calls for a part of several: 60 to 80 µs, measured, beside 20 multiplications a nanosecond. A member by itself is
+called for in a quarter of that.
+"""
+FETCH = 8
+"""Samples below which fetching its weights, at 10 bytes a nanosecond, takes longer than a product itself."""
 
 Arrays = dict[str, list[Array | None]]
 """Weights, feedback or an optimizer's state: lists indexed by layer, by name."""
@@ -69,14 +77,19 @@ def cut(config: RunConfig, network: Network) -> list[Part]:
     Returns
     -------
     list of Part
-        One a member; or, of small members, a multiple of the number of threads.
+        One a member, of large members; else as many as there are threads, or a multiple of it where a part would
+        otherwise not fit the cache and calls take less than a fifth of a step. Which of the two does not depend on the
+        number of threads: a stack's products round differently.
     """
     count, threads = config.population or 1, blas_threads()
-    nbytes = sum(W.nbytes for W in network.W[1:]) // count
-    if nbytes >= ALONE_BYTES:
+    weights = network.W[1:]
+    nbytes = sum(W.nbytes for W in weights) // count
+    product = sum(W.size for W in weights) / count / len(weights) * max(config.batch_size, FETCH)  # an average layer's
+    if nbytes >= ALONE_BYTES and product >= CALLS:
         return [Part(k, own.make_rule(), own.make_streams()) for k, own in enumerate(config.members())]
-    a_part = max(1, PART_BYTES // nbytes)
-    parts = min(count, threads * math.ceil(count / (threads * a_part)))
+    rounds_to_fit = math.ceil(count * nbytes / (threads * PART_BYTES))
+    rounds_worth_it = int(count * product / (threads * 4 * CALLS))
+    parts = min(count, threads * max(1, min(rounds_to_fit, rounds_worth_it)))
     return [_part(config, slice(count * i // parts, count * (i + 1) // parts)) for i in range(parts)]
 
 
