@@ -80,7 +80,7 @@ def sweep(
     """Search the learning rates as v2 did, on a held-out fifth of the training set; then test the best."""
     from rfnumeric.experiments import sweep as job
     from rfnumeric.experiments.compare import NETWORKS
-    from rfnumeric.experiments.sweep_report import publish
+    from rfnumeric.experiments.sweep.report import publish
     from rfnumeric.training import RunConfig
 
     _check_name("--search", search, job.SEARCHES)

@@ -23,7 +23,7 @@ from rfnumeric.datasets import load
 from rfnumeric.errors import BackendError, CheckpointError
 from rfnumeric.experiments import sweep as job
 from rfnumeric.experiments.compare import hold_out
-from rfnumeric.experiments.sweep_log import TrialLog, trial_name
+from rfnumeric.experiments.sweep.log import TrialLog, trial_name
 from rfnumeric.training import EpochRecord, Member, RunConfig, train
 
 SMALL = ["--sizes", "784,12,10", "--batch-size", "100"]
@@ -217,7 +217,7 @@ def test_log_keeps_the_order_and_refuses_another_search(tmp_path):
 def test_asha_learns_from_replayed_epochs_and_decides_on_new_ones():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # those of Ray's own imports
-        from rfnumeric.experiments.sweep_ray import _ASHA
+        from rfnumeric.experiments.sweep.ray_tune import _ASHA
     settings = {"time_attr": "epoch", "max_t": 100, "grace_period": 1, "reduction_factor": 4}
     asha = _ASHA(metric="accuracy", mode="max", **settings)
 

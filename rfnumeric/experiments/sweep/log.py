@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from rfnumeric.errors import CheckpointError
-from rfnumeric.experiments.sweep import TRIALS_FOLDER, Space
+from rfnumeric.experiments.sweep.space import Space
 from rfnumeric.training import EpochRecord, Member
 from rfnumeric.training.files import plain, write_json
 from rfnumeric.training.loop import HISTORY_FILE
 
+TRIALS_FOLDER = "trials"
 LOG_FILE = "search.json"
 FINAL = ("completed", "stopped", "diverged")
 """Statuses of trials that a resumed search leaves as they are; failed and interrupted ones go on."""

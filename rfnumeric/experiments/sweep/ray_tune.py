@@ -28,8 +28,8 @@ from threadpoolctl import threadpool_limits
 
 from rfnumeric.datasets import Dataset
 from rfnumeric.experiments.progress import TrialsBar, trials_progress
-from rfnumeric.experiments.sweep import Space
-from rfnumeric.experiments.sweep_log import FINAL, TrialLog, trial_name
+from rfnumeric.experiments.sweep.log import FINAL, TrialLog, trial_name
+from rfnumeric.experiments.sweep.space import Space
 from rfnumeric.training import EpochRecord, Member, train
 
 RAY_FOLDER = "ray"

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rfnumeric.experiments.report import console, report
-from rfnumeric.experiments.sweep import Space
+from rfnumeric.experiments.sweep.space import Space
 from rfnumeric.plotting import search_points
 from rfnumeric.training import Member, Run, history_lines
 from rfnumeric.training.files import write_json_lines
