@@ -74,8 +74,10 @@ class Backend:
         """
         target = self.dtype if dtype is None else getattr(self.xp, dtype) if isinstance(dtype, str) else dtype
         host = np.asarray(a, order="C")  # ascontiguousarray would give a scalar an axis
-        if self.name == "torch" and not host.flags.writeable:
-            host = host.copy()  # PyTorch shares a host array's memory and has no read-only tensors
+        # PyTorch shares a host array's memory and has neither read-only tensors nor negative strides, such as NumPy
+        # leaves on an axis of length 1.
+        if self.name == "torch" and (not host.flags.writeable or min(host.strides, default=0) < 0):
+            host = host.copy()
         # The conversion happens on the host, so that float64 draws never visit a device that lacks float64.
         return self.xp.asarray(host.astype(dtype_name(target), copy=False), dtype=target, device=self.device)
 
