@@ -67,6 +67,35 @@ def test_sampled_recirculation_drifts_along_the_left_inverses_for_n_above_m() ->
     assert satisfied_conditions(V, U, rtol=1e-6) == {1, 2, 4}  # VU is no longer symmetric
 
 
+def test_every_left_inverse_is_a_fixed_point_of_recirculation() -> None:
+    rng = np.random.default_rng(8)
+    V = rng.standard_normal((8, 4))
+    V_pinv = np.linalg.pinv(V)
+    U = V_pinv + rng.standard_normal((4, 8)) @ (np.eye(8) - V @ V_pinv)
+    y = rng.standard_normal((256, 8))
+    moved = recirculation_step(U, V, y, 0.05).U - U
+    # UV − I is rounding: U and U S, S = yᵀy/256 with ‖S‖ < 3, amplify it.
+    assert np.linalg.norm(moved) <= 0.05 * 3 * 8 * 2.0**-52 * np.linalg.norm(U) ** 2 * np.linalg.norm(V)
+    # The same noise moves what is no inverse of V.
+    assert np.linalg.norm(recirculation_step(1.1 * U, V, y, 0.05).U - 1.1 * U) > 1e-3
+
+
+def test_recirculation_from_a_random_start_never_ends_at_the_pseudoinverse() -> None:
+    ends = []
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        V, U = rng.standard_normal((8, 4)) / np.sqrt(8), rng.standard_normal((4, 8)) / np.sqrt(8)
+        for _ in range(3000):
+            U, _ = recirculation_step(U, V, rng.standard_normal((256, 8)), 0.05)
+            if not np.linalg.norm(U) < 1e6:
+                ends.append("diverged")
+                break
+        else:
+            wrong = np.linalg.norm(U - np.linalg.pinv(V)) > 0.01 * np.linalg.norm(U)
+            ends.append("wrong" if wrong else "pseudoinverse")
+    assert set(ends) == {"diverged", "wrong"}
+
+
 def test_hinton_mcclelland_fixed_points() -> None:
     rng = np.random.default_rng(1)
     # Perfect reconstruction is a fixed point: data made by V from the hidden states that U gives them.
