@@ -103,7 +103,7 @@ TRIALS = (
     _derived("batch 512", batch_size=512),
     _derived("data-weighted inverse", {"pinv": "data-weighted"}),
     _derived("W⁺ learned by recirculation", {"pinv": "recirculation", "refresh_every": 1}),
-    _derived("W⁺ learned in parallel", {"feedback_lr": 1e-3}, rule="rf-parallel"),
+    _derived("W⁺ learned in parallel", {"feedback_lr": 1e-4}, rule="rf-parallel"),
     Trial(D_IN_PLACE, "slope 0.01", "pseudo-backprop"),
     Trial(D_IN_PLACE, "W⁺ damped, λ = 0.1", "pseudo-backprop", {"weight_damping": 0.1}),
     Trial(D_IN_PLACE, "spectrum control, β = 0.01", "pseudo-backprop", {}, {"spectrum_control": 0.01}),
