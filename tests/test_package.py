@@ -63,6 +63,19 @@ def test_docs_list_the_kernels_that_no_gpu_has_run():
     assert set(re.findall(r"`(\w+)`", section)) - {"gpu"} == set(ast.literal_eval(assignment.value))
 
 
+def test_docs_list_every_kernel_and_the_file_of_its_twins():
+    from rfnumeric.kernels import Kernel, accelerated_kernels
+
+    page = (ROOT / "docs" / "kernels.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1:4] for line in page.splitlines() if line.startswith("| `")]
+    listed = {name: row[2] for row in rows for name in re.findall(r"`(\w+)`", row[0])}
+    assert set(listed) == set(Kernel.instances)
+    for name, (function, _) in accelerated_kernels("numpy").items():
+        assert f"`{function.__module__.rpartition('.')[2]}`" in listed[name], name
+    files = {path.stem for path in (ROOT / "rfnumeric" / "kernels").glob("_*.py")} - {"__init__", "_jit"}
+    assert files <= set(re.findall(r"`(\w+?)(?:\.py)?`", page))
+
+
 def test_readme_example_prints_what_it_says():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     code, output = re.search(r"```python\n(.*?)```\n\n```text\n(.*?)```", text, flags=re.DOTALL).groups()
