@@ -8,7 +8,8 @@ release = __version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "sphinx.ext.napoleon"]
 myst_enable_extensions = ["dollarmath", "amsmath"]
 myst_heading_anchors = 3
-exclude_patterns = ["_build"]
+# Tables below results are included by pages.
+exclude_patterns = ["_build", "results"]
 html_theme = "furo"
 html_title = f"rfnumeric {release}"
 autodoc_typehints = "none"

@@ -189,19 +189,23 @@ def publish(results: Sequence[dict[str, Any]], *, out: Path, as_json: bool) -> N
     for name in ("Accuracy\n(%)", "± std", "Train loss\n(nats)", "Cosines to the gradient\nby layer"):
         table.add_column(name, justify="right")
     table.add_column("Status")
-    group, page = None, []
+    group = None
     for r in results:
         if r["group"] != group:
             group = r["group"]
             table.add_row(f"[bold]{group}[/]")
         cells = _cells(r)
         table.add_row(f"  {r['name']}", *cells)
-        page.append([f"{group}: {r['name']}", *cells])
     screen.print(table)
-    columns = ("trial", "accuracy (%)", "± std", "train loss (nats)", "cosines to the gradient by layer", "status")
-    markdown_table(out / "table.md", columns, page)
+    write_table(out / "table.md", results)
     accuracy_against_cosine(out / "ablation.png", results)
     screen.print(f"Wrote results.json, table.md and ablation.png to {out}", highlight=False)
+
+
+def write_table(path: Path, results: Sequence[dict[str, Any]]) -> None:
+    """Write the trials as Markdown."""
+    columns = ("trial", "accuracy (%)", "± std", "train loss (nats)", "cosines to the gradient by layer", "status")
+    markdown_table(path, columns, [[f"{r['group']}: {r['name']}", *_cells(r)] for r in results])
 
 
 def _cells(r: dict[str, Any]) -> list[str]:

@@ -237,13 +237,18 @@ def publish(results: Sequence[dict[str, Any]], *, out: Path, as_json: bool) -> N
         counts = (str(row[k]) for k in ("places", "better", "worse"))
         table.add_row(row["rule"], row["optimizer"], *counts, f"{worst:+.1f}", f"{best:+.1f}")
     screen.print(table)
-    columns = ("rule, optimizer", "places", "better by over a point", "worse by over a point", "worst", "best")
-    markdown_table(out / "table.md", columns, [_summary_cells(row) for row in summary(found)])
+    write_table(out / "table.md", results)
     files = ["table.md"]
     for optimizer in dict.fromkeys(d["optimizer"] for d in found):
         files.append(f"map-{optimizer}.png")
         difference_map(out / files[-1], [d for d in found if d["optimizer"] == optimizer], optimizer)
     screen.print(f"Wrote results.json, {', '.join(files)} to {out}", highlight=False)
+
+
+def write_table(path: Path, results: Sequence[dict[str, Any]]) -> None:
+    """Write the summary as Markdown."""
+    columns = ("rule, optimizer", "places", "better by over a point", "worse by over a point", "worst", "best")
+    markdown_table(path, columns, [_summary_cells(row) for row in summary(differences(results))])
 
 
 def _summary_cells(row: dict[str, Any]) -> list[str]:

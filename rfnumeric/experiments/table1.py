@@ -233,9 +233,7 @@ def publish(rows: Sequence[Row], *, out: Path, as_json: bool, figure: str) -> No
         title = f"As {network}: {hidden} hidden layers, {output} output"
         panels.append((title, [(row.name, m.records) for row in of_network for m in row.run.members]))
         screen.print(_table(title, [r for r in results if r["network"] == network]))
-    page = [[f"{r['network']}: {r['row']} (`{r['rule']}`)", *_cells(r), _statuses(r)] for r in results]
-    columns = ("row (rule)", "published (%)", "measured (%)", "± std", "published epochs", "epochs to 90 %", "status")
-    markdown_table(out / "table.md", columns, page)
+    write_table(out / "table.md", results)
     config = rows[0].run.config
     what = f"{rows[0].paper}, {config.dataset}, {len(rows[0].run.members)} seeds, {config.epochs} epochs"
     learning_curves(out / figure, panels, title=what)
@@ -253,6 +251,13 @@ def _table(title: str, results: Sequence[dict[str, Any]]) -> Table:
     for r in results:
         table.add_row(f"{r['row']}\n({r['rule']})", *_cells(r), _statuses(r).replace(", ", "\n"))
     return table
+
+
+def write_table(path: Path, results: Sequence[dict[str, Any]]) -> None:
+    """Write the rows as Markdown."""
+    page = [[f"{r['network']}: {r['row']} (`{r['rule']}`)", *_cells(r), _statuses(r)] for r in results]
+    columns = ("row (rule)", "published (%)", "measured (%)", "± std", "published epochs", "epochs to 90 %", "status")
+    markdown_table(path, columns, page)
 
 
 def _cells(r: dict[str, Any]) -> list[str]:

@@ -62,6 +62,8 @@ def accuracy_against_cosine(path: Path, results: Sequence[dict[str, Any]]) -> No
     results : sequence of dict
         As `rfnumeric.experiments.ablation.result` returns them.
     """
+    from matplotlib.ticker import FixedLocator, NullFormatter
+
     groups = list(dict.fromkeys(r["group"] for r in results))
     figure, ((scatter, layers),) = subplots(1, 2, (10.5, 5.2))
     for i, group in enumerate(groups):
@@ -77,6 +79,9 @@ def accuracy_against_cosine(path: Path, results: Sequence[dict[str, Any]]) -> No
             cosines = r["gradient_cosine"][1:]
             layers.plot(range(1, len(cosines) + 1), cosines, "o-", color=colour, lw=1, ms=3, alpha=0.7)
     scatter.set_yscale("log")
+    scatter.yaxis.set_major_locator(FixedLocator([1, 2, 3, 5, 10, 20, 50, 90]))
+    scatter.yaxis.set_major_formatter("{x:g}")
+    scatter.yaxis.set_minor_formatter(NullFormatter())
     scatter.set_xlabel("cosine of the first layer's update to the gradient")
     scatter.set_ylabel("test error (%), mean ± standard deviation")
     scatter.legend(frameon=False, fontsize=8)
@@ -85,5 +90,5 @@ def accuracy_against_cosine(path: Path, results: Sequence[dict[str, Any]]) -> No
     layers.set_xticks(range(1, max(len(r["gradient_cosine"]) for r in results)))
     for axis in (scatter, layers):
         axis.grid(alpha=0.3, which="both")
-    figure.suptitle("The update's angle explains the accuracy", fontsize=11)
+    figure.suptitle("Test error and the update's angle to the gradient", fontsize=11)
     save(figure, path)

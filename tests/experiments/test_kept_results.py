@@ -1,0 +1,64 @@
+"""The kept results: pages include tables that are those of the JSON beside them, and the README quotes its numbers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rfnumeric.experiments import ablation, initialization_map, table1
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "docs" / "results"
+WRITERS = {"ablation": ablation, "initialization-map": initialization_map, "table1": table1}
+
+
+def results(name):
+    return json.loads((RESULTS / name / "results.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("folder", sorted(p.parent.name for p in RESULTS.glob("*/table.md")))
+def test_tables_are_those_of_the_results(folder, tmp_path):
+    job = next(job for name, job in WRITERS.items() if folder.startswith(name))
+    job.write_table(tmp_path / "table.md", results(folder)["results"])
+    assert (RESULTS / folder / "table.md").read_text(encoding="utf-8") == (tmp_path / "table.md").read_text(
+        encoding="utf-8"
+    )
+
+
+def row_of(text, beginning):
+    (line,) = [line for line in text.splitlines() if line.startswith(f"| {beginning}")]
+    return line
+
+
+def test_the_readme_quotes_the_kept_numbers():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = {r["row"]: r for r in results("table1-v1-mnist")["results"]}
+    for name, row in (("Backprop", "backprop"), ("Reciprocal", "reciprocal"), ("Random", "feedback alignment")):
+        r = rows[row]
+        assert f"{r['accuracy_mean']:.2f} ± {r['accuracy_std']:.2f} ({r['epochs_to_90_median']:g})" in row_of(
+            readme, name
+        )
+    trials = {(r["group"], r["name"]): r for r in results("ablation")["results"]}
+    for line, trial in (
+        ("backprop | 0.01", ("yardsticks", "backprop")),
+        ("reciprocal feedback as derived", ("as derived", "slope 0.01")),
+        ("as derived | 0.3", ("as derived", "slope 0.3")),
+        ("as derived, D⁺ damped", ("as derived", "D⁺ damped, λ = 1")),
+        ("D in place of D⁺", ("D in place of D⁺", "slope 0.01")),
+        ("`mean-reciprocal`, λ = 1", ("mean reciprocal", "λ = 1")),
+        ("`mean-reciprocal-learned`, γ = 0.1", ("mean reciprocal", "learned, γ = 0.1")),
+        ("feedback alignment |", ("yardsticks", "feedback alignment")),
+    ):
+        r = trials[trial]
+        cosine = f"{r['gradient_cosine'][1]:.2f}".replace("-", "−")
+        assert f"| {r['accuracy_mean']:.2f} ± {r['accuracy_std']:.2f} | {cosine} |" in row_of(readme, line)
+
+
+def test_no_results_name_a_machines_folders():
+    for path in RESULTS.rglob("*.json*"):
+        text = path.read_text(encoding="utf-8")
+        assert not any(f'"{root}/' in text or f" {root}/" in text for root in ("/home", "/root", "/tmp", "/Users")), (
+            path
+        )
