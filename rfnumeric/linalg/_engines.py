@@ -13,30 +13,54 @@ from rfnumeric.typing import Array, Namespace
 
 
 class Outcome(NamedTuple):
-    """What an engine found: X, which members it vouches for (shape (...)), their rank, and its iterations."""
+    """What an engine found: X, which members it vouches for (shape (...)), their rank, and its iterations.
+
+    Of Cholesky also which members are accurate, whether or not a singular value may lie near the cutoff.
+    """
 
     X: Array
     good: Array
     rank: Array | None
     iterations: int
+    accurate: Array | None = None
 
 
 def cholesky(xp: Namespace, A: Array, rtol: float, atol: float | Array) -> Outcome:
     """Invert through the Gram matrix; good where the defect is small and no singular value can be near the cutoff."""
     X, defect, kappa = gram_pinv(A)
     # σ_min ≥ 1/‖X‖_F and σ₁ ≤ ‖A‖_F: κ_F·rtol < 1 proves that every singular value is kept.
-    good = (defect <= DEFECT * max(A.shape[-2:]) * eps(A) * kappa) & (kappa * rtol < 1)
+    accurate = defect <= DEFECT * max(A.shape[-2:]) * eps(A) * kappa
+    good = accurate & (kappa * rtol < 1)
     if not isinstance(atol, float | int) or atol > 0:
         norm_X = xp.astype(frobenius(xp, X), kappa.dtype)
         good = good & (norm_X * atol + kappa * rtol < 1)
-    return Outcome(X, good, None, 1)
+    return Outcome(X, good, None, 1, accurate)
+
+
+def look_closer(xp: Namespace, A: Array, found: Outcome, rtol: float, atol: float) -> Outcome:
+    """Vouch also for Cholesky's members that a closer bound of κ(A) keeps from the cutoff: two Gram matrices' norms.
+
+    ‖A‖₂² ≤ ‖AAᴴ‖_F and 1/σ_min² ≤ ‖XᴴX‖_F. Where ‖A‖_F‖X‖_F is up to min(m, n)·κ, the root of their product is up to
+    √min(m, n)·κ: large matrices in single precision would else go to the SVD at κ = 30.
+    """
+
+    def norm(M: Array) -> tuple[Array, Array]:
+        M, exponent = scale(xp, M)
+        wide = M.shape[-2] <= M.shape[-1]
+        return xp.sqrt(frobenius(xp, matmul(M, adjoint(xp, M)) if wide else matmul(adjoint(xp, M), M))), exponent
+
+    (norm_A, exponent), (norm_X, other) = norm(A), norm(found.X)
+    near = times_power_of_two(xp, norm_A * norm_X * rtol, exponent + other)
+    if atol > 0:
+        near = near + times_power_of_two(xp, norm_X * atol, other)
+    return found._replace(good=found.good | (found.accurate & (near < 1)))
 
 
 def qr(xp: Namespace, A: Array, rtol: float, atol: float | Array) -> Outcome:
     """Invert through A = QR of the tall one of A and Aᵀ: A⁺ = R⁻¹Qᴴ."""
     if A.shape[-2] < A.shape[-1]:
-        X, good, rank, iterations = qr(xp, xp.matrix_transpose(A), rtol, atol)
-        return Outcome(xp.matrix_transpose(X), good, rank, iterations)
+        found = qr(xp, xp.matrix_transpose(A), rtol, atol)
+        return found._replace(X=xp.matrix_transpose(found.X))
     scaled, exponent = scale(xp, A)
     Q, R = xp.linalg.qr(scaled, mode="reduced")
     singular = xp.any(xp.linalg.diagonal(R) == 0, axis=-1)

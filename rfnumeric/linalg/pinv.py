@@ -9,7 +9,7 @@ from typing import Any, Literal, overload
 from rfnumeric.backend import array_namespace, quiet, to_numpy
 from rfnumeric.errors import ConvergenceError
 from rfnumeric.linalg import _engines as engines
-from rfnumeric.linalg._common import check_finite, check_matrix, default_rtol
+from rfnumeric.linalg._common import any_true, check_finite, check_matrix, default_rtol
 from rfnumeric.linalg.iterations import hyperpower
 from rfnumeric.linalg.penrose import RATIO_LIMIT, PenroseResiduals, penrose_residuals
 from rfnumeric.typing import Array, Namespace
@@ -134,7 +134,8 @@ def pinv(
 
     Notes
     -----
-    On a GPU, ``"auto"`` and ``"cholesky"`` wait once for the device, to read whether a member failed its check.
+    On a GPU, ``"auto"`` and ``"cholesky"`` wait once for the device, to read whether a member failed its check, and
+    again where one did.
 
     References
     ----------
@@ -176,9 +177,12 @@ def pinv(
             outcome = engines.qr(xp, A, rtol, atol)
         else:
             outcome = engines.cholesky(xp, A, rtol, atol)
-        good = outcome.good
-        # The one place where a GPU is waited for.
-        if method == "svd" or bool(to_numpy(xp.all(good))):
+        # The one place where a GPU is waited for, unless a member fails.
+        passed = method == "svd" or bool(to_numpy(xp.all(outcome.good)))
+        if not passed and outcome.accurate is not None and any_true(xp, outcome.accurate & ~outcome.good):
+            outcome = engines.look_closer(xp, A, outcome, rtol, atol)
+            passed = bool(to_numpy(xp.all(outcome.good)))
+        if passed:
             if not return_info:
                 return outcome.X
             used = "cholesky" if method == "auto" else method

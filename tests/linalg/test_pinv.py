@@ -446,6 +446,26 @@ def test_info_is_measured() -> None:
     assert slow.iterations > 1
 
 
+@pytest.mark.parametrize("shape", [(60, 4000), (4000, 60)])
+def test_a_moderate_condition_number_does_not_send_a_large_matrix_to_the_svd(shape: tuple[int, int], backend) -> None:
+    # ‖A‖_F‖A⁺‖_F·rtol is 2.9 in single precision, while κ·rtol is 0.1.
+    kappa = 200.0 if backend.dtype_name == "float32" else 3e3
+    singular = np.concatenate((np.ones(30), np.full(30, 1 / kappa)))
+    A = backend.asarray(from_spectrum(np.random.default_rng(20), *shape, singular))
+    bound = 30 * kappa * 4000 * np.finfo(backend.dtype_name).eps
+    assert (bound > 1) == (backend.dtype_name == "float32")
+    X, info = pinv(A, return_info=True)
+    assert info.method == "cholesky"
+    assert info.status == "converged"
+    assert float(info.residuals.test_ratio) < 1
+    close(to_numpy(X), np.linalg.pinv(to_numpy(A).astype(np.float64)), backend.dtype_name, kappa)
+    # And where the cutoff is near, it is respected.
+    for cutoff in ({"rtol": 0.9 / kappa}, {"rtol": 0.0, "atol": 0.9 / kappa}):
+        assert int(pinv(A, return_info=True, **cutoff)[1].rank) == 60
+    for cutoff in ({"rtol": 1.1 / kappa}, {"rtol": 0.0, "atol": 1.1 / kappa}):
+        assert int(pinv(A, return_info=True, **cutoff)[1].rank) == 30
+
+
 def test_a_very_tall_matrix() -> None:
     A = np.random.default_rng(17).standard_normal((400_000, 2))
     X, info = pinv(A, return_info=True)
