@@ -2,7 +2,9 @@
 
 from rfnumeric.linalg.coupled import CoupledRule, coupled_rule, logistic_flow
 from rfnumeric.linalg.damped import condition_number, damped_pinv
-from rfnumeric.linalg.iterations import GramNewton, Hyperpower, IterationResult, ben_israel_cohen, hyperpower
+from rfnumeric.linalg.gram_newton import GramNewton
+from rfnumeric.linalg.iteration_result import IterationResult
+from rfnumeric.linalg.iterations import Hyperpower, ben_israel_cohen, hyperpower
 from rfnumeric.linalg.kronecker import KroneckerOperator, weight_reciprocal_operator
 from rfnumeric.linalg.online import (
     RecursiveLeastSquares,

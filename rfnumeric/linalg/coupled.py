@@ -8,7 +8,7 @@ from typing import Any
 from rfnumeric.backend import array_namespace, device_of, eps, quiet, to_numpy
 from rfnumeric.kernels import coupled_steps, matmul
 from rfnumeric.linalg._common import check_finite, frobenius, identity, ratio
-from rfnumeric.linalg.iterations import IterationResult, measured_factor, summarize
+from rfnumeric.linalg.iteration_result import IterationResult, measured_factor, summarize
 from rfnumeric.typing import Array
 
 FORMS = ("corrected", "printed")

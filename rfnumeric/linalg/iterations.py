@@ -4,60 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from rfnumeric.backend import array_namespace, eps, quiet, to_numpy
 from rfnumeric.kernels import matmul
-from rfnumeric.linalg._common import adjoint, check_finite, check_matrix, frobenius, identity, norm_one, ratio
+from rfnumeric.linalg._common import adjoint, check_finite, check_matrix, frobenius, norm_one, ratio
+from rfnumeric.linalg.iteration_result import IterationResult, measured_order, summarize
 from rfnumeric.linalg.penrose import RATIO_LIMIT, penrose_residuals
 from rfnumeric.typing import Array, Namespace
 
 CHECK_EVERY = 3
 """Steps between two looks at the device: a loop that waits for it at each step would leave a GPU idle."""
-
-STATUSES = ("converged", "max_iterations", "stagnated", "diverged")
-"""From best to worst; the status of a stack is the worst of its members'."""
-
-
-@dataclass(frozen=True)
-class IterationResult:
-    """What an iteration found, whether it is what was asked for, and how quickly it came.
-
-    Attributes
-    ----------
-    value : array
-        The last iterate.
-    iterations : int
-        Steps taken.
-    residual : array, shape (...)
-        Largest of the four Penrose test ratios of `value`, dimensionless; rounding error alone gives order one or less.
-    status : str
-        ``"converged"``: the test ratio is below 20, `value` is A⁺ to rounding. ``"stagnated"``: it stopped moving, but
-        elsewhere, for example at another generalized inverse; see `conditions`. ``"max_iterations"``: it still moves.
-        ``"diverged"``: it is no longer finite. Of a stack, the worst of its members'.
-    statuses : tuple of str
-        The status of each member, in C order of the leading axes.
-    conditions : set of int
-        Penrose conditions that every member of `value` satisfies.
-    history : list of float
-        Relative change a step would make, ‖XAX − X‖/‖X‖; the largest over the members that are still finite.
-    theory : float
-        Order of convergence p that theory gives (2: quadratic); for a linearly converging rule the factor by which the
-        error shrinks in a step, below 1.
-    measured : float
-        The same, measured from the history; NaN where the history is too short to tell.
-    """
-
-    value: Any
-    iterations: int
-    residual: Array
-    status: str
-    statuses: tuple[str, ...]
-    conditions: set[int]
-    history: list[float] = field(default_factory=list)
-    theory: float = math.nan
-    measured: float = math.nan
 
 
 def safe_start(xp: Namespace, A: Array) -> Array:
@@ -299,67 +256,6 @@ def ben_israel_cohen(
     return Hyperpower(A, "norms" if X0 is None else X0, 2).run(rtol=rtol, max_iterations=max_iterations)
 
 
-class GramNewton:
-    """A⁺ of a matrix that changes slowly: Newton's iteration Z ← Z(2I − GZ) for Z = G⁻¹, G = AAᴴ or AᴴA, and A⁺ = AᴴZ.
-
-    Warm-starting Ben-Israel–Cohen itself from yesterday's A⁺ ends at a {1, 2, 3}-inverse for a wide A, since the
-    iterates keep the range of the start. The smaller Gram matrix is invertible and its inverse has no such freedom,
-    and the multiplication by today's Aᴴ supplies today's range, so that this warm start is exact.
-
-    Parameters
-    ----------
-    A : array, shape (..., m, n)
-        Of full rank; κ(A)² must stay well below 1/eps.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> A = np.asarray([[3.0, 4.0]])
-    >>> inverse = GramNewton(A)
-    >>> result = inverse.update(A + 0.01)
-    >>> result.status, result.iterations <= 6
-    ('converged', True)
-    """
-
-    def __init__(self, A: Array) -> None:
-        self.xp = array_namespace(A)
-        self.Z: Array = None
-        self.result = self.update(A)
-
-    def update(self, A: Array, *, max_iterations: int | None = None) -> IterationResult:
-        """Move to a new A from the inverse of the last one.
-
-        Parameters
-        ----------
-        A : array
-            Of the shape of the last one.
-        max_iterations : int, optional
-            Default: enough for a condition number of 1/sqrt(eps) from a cold start.
-
-        Returns
-        -------
-        IterationResult
-            `value` is A⁺. A step too large for the warm start (‖I − GZ‖ ≥ 1) restarts from αG by itself.
-        """
-        xp = self.xp
-        check_finite(xp, A)
-        Ah = adjoint(xp, A)
-        with quiet():
-            wide = A.shape[-2] <= A.shape[-1]
-            G = matmul(A, Ah) if wide else matmul(Ah, A)
-            cold = safe_start(xp, G)
-            Z = cold
-            if self.Z is not None:
-                R = identity(xp, G.shape[-1], A) - matmul(G, self.Z)
-                Z = xp.where((frobenius(xp, R) < 1)[..., None, None], self.Z, cold)
-            inner = Hyperpower(G, Z, 2)
-            found = inner.run(max_iterations=max_iterations)
-            self.Z = xp.where(xp.isfinite(inner.X), inner.X, cold)
-            value = matmul(Ah, inner.X) if wide else matmul(inner.X, Ah)
-        self.result = summarize(A, value, found.history, 2.0, found.measured, None)
-        return self.result
-
-
 def default_iterations(A: Array) -> int:
     """Return the steps in which the component of σ = σ₁·eps, doubled by each, grows from ασ² to 1, and ten more."""
     return math.ceil(2 * -math.log2(eps(A)) + math.log2(max(A.shape[-2:]) + 1)) + 10
@@ -368,41 +264,3 @@ def default_iterations(A: Array) -> int:
 def _largest_finite(row: Any) -> float:
     finite = row[row < math.inf]
     return float(finite.max()) if finite.size else math.nan if row.size else 0.0
-
-
-def measured_order(history: list[float], floor: float) -> float:
-    """Estimate the order p from the last changes e that are small but above rounding: log e' ≈ p·log e + constant."""
-    usable = [e for e in history if 100 * floor < e < 0.5]
-    if len(usable) < 3:
-        return math.nan
-    e0, e1, e2 = (math.log(e) for e in usable[-3:])
-    return (e2 - e1) / (e1 - e0) if e1 != e0 else math.nan
-
-
-def measured_factor(history: list[float], floor: float) -> float:
-    """Estimate the factor by which a linearly converging error shrinks in a step, from the last such steps."""
-    usable = [e for e in history if 100 * floor < e < 0.1]
-    if len(usable) < 6:
-        return math.nan
-    tail = usable[len(usable) // 2 :]
-    return (tail[-1] / tail[0]) ** (1 / (len(tail) - 1))
-
-
-def summarize(A: Array, X: Array, history: list[float], theory: float, measured: float, moving: Any) -> IterationResult:
-    """Judge X by the Penrose conditions; `moving` tells which members were still changing, in C order."""
-    residuals = penrose_residuals(A, X)
-    ratios = to_numpy(residuals.ratios).reshape(4, -1)
-    statuses = []
-    for k in range(ratios.shape[1]):
-        worst = ratios[:, k].max()
-        if worst <= RATIO_LIMIT:
-            statuses.append("converged")
-        elif not math.isfinite(worst):
-            statuses.append("diverged")
-        else:
-            statuses.append("max_iterations" if moving is not None and moving[k] else "stagnated")
-    status = max(statuses, key=STATUSES.index, default="converged")
-    conditions = {c for c in range(1, 5) if (ratios[c - 1] <= RATIO_LIMIT).all()}
-    return IterationResult(
-        X, len(history), residuals.test_ratio, status, tuple(statuses), conditions, history, theory, measured
-    )
