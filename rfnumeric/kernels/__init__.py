@@ -26,6 +26,7 @@ penrose_norms = Kernel(reference_linalg.penrose_norms)
 reciprocal_derivative = Kernel(reference.reciprocal_derivative)
 sgd_update = Kernel(reference.sgd_update)
 softmax_cross_entropy = Kernel(reference.softmax_cross_entropy)
+solve_positive = Kernel(reference.solve_positive)
 
 __all__ = [
     "Kernel",
@@ -49,5 +50,6 @@ __all__ = [
     "reciprocal_derivative",
     "sgd_update",
     "softmax_cross_entropy",
+    "solve_positive",
     "use_reference",
 ]

@@ -18,6 +18,8 @@ from rfnumeric.kernels.registry import implements
 
 FLOATING = ("float32", "float64", "complex64", "complex128")
 POTRF = dict(zip(FLOATING, (lapack.spotrf, lapack.dpotrf, lapack.cpotrf, lapack.zpotrf), strict=True))
+POTRS = dict(zip(FLOATING[:2], (lapack.spotrs, lapack.dpotrs), strict=True))
+GESV = dict(zip(FLOATING[:2], (lapack.sgesv, lapack.dgesv), strict=True))
 POTRI = dict(zip(FLOATING, (lapack.spotri, lapack.dpotri, lapack.cpotri, lapack.zpotri), strict=True))
 
 
@@ -140,3 +142,18 @@ def _cholesky_inverse(G: np.ndarray) -> np.ndarray:
     lower = np.tril(inverse)
     full = lower + np.conjugate(np.tril(inverse, -1)).T
     return full.T
+
+
+@implements("solve_positive", "numpy")
+def solve_positive(G: np.ndarray, B: np.ndarray) -> np.ndarray:
+    """See `reference.solve_positive`; Cholesky factorization, and elimination where rounding has left G indefinite."""
+    lead = np.broadcast_shapes(G.shape[:-2], B.shape[:-2])
+    G, B = np.broadcast_to(G, lead + G.shape[-2:]), np.broadcast_to(B, lead + B.shape[-2:])
+    X = np.empty(B.shape, dtype=B.dtype)
+    if not X.size:
+        return X
+    name = G.dtype.name
+    for index in np.ndindex(lead):
+        factor, info = POTRF[name](G[index].T, lower=1, clean=0)
+        X[index] = POTRS[name](factor, B[index], lower=1)[0] if info == 0 else GESV[name](G[index], B[index])[2]
+    return X

@@ -2,8 +2,8 @@
 
 **Not yet run on a GPU**: every kernel of `NOT_YET_RUN_ON_A_GPU`. Their twin tests are marked ``gpu`` and run where CuPy
 finds a device. What is checked without one: the CUDA C compiles (nvcc), the bodies of the kernels, compiled for the
-host, agree with the reference, and CuPy has the names used here. Products (`matmul`) and `gram_inverse` have no twin
-here: the reference already calls cuBLAS and cuSOLVER.
+host, agree with the reference, and CuPy has the names used here. Products (`matmul`), `gram_inverse` and
+`solve_positive` have no twin here: the reference already calls cuBLAS and cuSOLVER.
 
 Nothing waits for the device, so a label or an index out of range cannot raise as it does on NumPy: it gives NaN.
 """

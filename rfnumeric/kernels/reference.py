@@ -256,6 +256,22 @@ def gram_inverse(A: Array, damping: float) -> Array:
     return xp.matmul(vectors / xp.astype(safe, A.dtype)[..., None, :], _adjoint(xp, vectors))
 
 
+def solve_positive(G: Array, B: Array) -> Array:
+    """Solve GX = B for a symmetric positive definite G.
+
+    Parameters
+    ----------
+    G : array, shape (..., m, m)
+        A twin may read one triangle alone.
+    B : array, shape (..., m, k)
+
+    Returns
+    -------
+    array, shape (..., m, k)
+    """
+    return array_namespace(G, B).linalg.solve(G, B)
+
+
 def _adjoint(xp: Array, A: Array) -> Array:
     At = xp.matrix_transpose(A)
     return xp.conj(At) if xp.isdtype(A.dtype, "complex floating") else At

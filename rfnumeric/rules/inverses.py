@@ -102,7 +102,7 @@ def damped_solve(G: Array, B: Array, damping: float) -> Array:
     usable = finite & (scale > 0)
     scale = xp.where(usable, scale, xp.ones_like(scale))
     # Divided by its mean eigenvalue first: λ is then a number, the same for all members.
-    solution = xp.linalg.solve(xp.where(usable, G / scale, eye) + damping * eye, B) / scale
+    solution = kernels.solve_positive(xp.where(usable, G / scale, eye) + damping * eye, B) / scale
     solution = xp.where(usable, solution, xp.zeros_like(solution))
     return xp.where(finite, solution, xp.full_like(solution, float("nan")))
 

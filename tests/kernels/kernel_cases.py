@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -158,6 +159,12 @@ def bound_gram_inverse(e: float, A: Any, damping: float) -> list:
     return [10 * (sum(A.shape[-2:]) + 1) * e * 16]
 
 
+def bound_solve_positive(e: float, G: Any, B: Any) -> list:
+    # Eigenvalues in [1, 4]: κ ≤ 4 and ‖G⁻¹‖ ≤ 1.
+    m, k = B.shape[-2:]
+    return [10 * (m + 1) * e * 4 * math.sqrt(m * k)]
+
+
 def bound_coupled_steps(e: float, U: Any, V: Any, *parameters: Any) -> list:
     # Entries up to 0.3, rates up to 0.5 and three steps keep every entry below 2 and every row sum of UV below
     # k; a step's rounding is at most 8·(k + 3)·eps then, and three steps amplify it by less than 4 each.
@@ -286,6 +293,14 @@ def draw_gram_inverse(c: Case) -> list:
     return [c.place_matrices(A.astype(c.dtype)), c.choice(0.0, 0.5)]
 
 
+def draw_solve_positive(c: Case) -> list:
+    lead, m, k = c.lead(), c.size(1), c.size(1)
+    Q = np.linalg.qr(c.rng.standard_normal((*lead, m, m)))[0]
+    G = (Q * c.rng.uniform(1, 4, (*lead, 1, m))) @ np.swapaxes(Q, -1, -2)
+    B = c.rng.uniform(-1, 1, (*lead, m, k))
+    return [c.place_matrices(X.astype(c.dtype)) for X in ((G + np.swapaxes(G, -1, -2)) / 2, B)]
+
+
 def draw_coupled_steps(c: Case) -> list:
     lead, a, b = c.lead(), c.size(1, 5), c.size(1, 5)
     U = c.place(c.rng.uniform(-0.3, 0.3, (*lead, a, b)).astype(c.dtype))
@@ -382,6 +397,7 @@ TWINS = {
     "momentum_update": Twin(draw_momentum_update, bound_momentum_update, (0, 1)),
     "penrose_norms": Twin(draw_penrose_norms, bound_penrose_norms),
     "reciprocal_derivative": Twin(draw_reciprocal_derivative, bound_reciprocal_derivative),
+    "solve_positive": Twin(draw_solve_positive, bound_solve_positive),
     "sgd_update": Twin(draw_sgd_update, bound_sgd_update, (0, 1)),
     "softmax_cross_entropy": Twin(draw_softmax_cross_entropy, bound_softmax_cross_entropy),
 }
