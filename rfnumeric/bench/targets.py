@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rfnumeric.training.files import plain
+
 Results = Sequence[dict[str, Any]]
 
 
@@ -49,8 +51,9 @@ class Target:
 
 def find(results: Results, name: str, **params: Any) -> dict[str, Any] | None:
     """Return the first result of that name whose parameters include `params`."""
+    wanted = plain(params)  # a shape is a tuple in a benchmark, and a list in JSON
     for result in results:
-        if result["name"] == name and params.items() <= result["params"].items():
+        if result["name"] == name and wanted.items() <= plain(result["params"]).items():
             return result
     return None
 

@@ -279,3 +279,10 @@ def test_the_documentation_is_what_its_results_render():
     links = [tuple(line[2:-1].split("](")) for line in figures]
     assert text == bench_report.markdown(json.loads(source.read_text(encoding="utf-8")), links)
     assert all((page.parent / path).exists() for _, path in links)
+
+
+@pytest.mark.parametrize("kind", [tuple, list], ids=["in memory", "from JSON"])
+def test_shapes_are_found_in_either_form(kind):
+    results = [{"name": "a.B.time_c", "params": {"shape": kind((4, 7))}, "median_s": 2.0}]
+    assert bench_targets.seconds(results, "a.B.time_c", shape=(4, 7)) == 2.0
+    assert bench_targets.seconds(results, "a.B.time_c", shape=(4, 8)) is None
