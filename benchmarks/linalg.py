@@ -66,6 +66,20 @@ class Pinv:
         matmul(self.Ah, matmul(self.A, self.Ah))
 
 
+class Product:
+    """The product that says how fast the machine is: other times are scaled by it."""
+
+    params = ([2000],)
+    param_names = ("n",)
+
+    def setup(self, n: int) -> None:
+        self.A = gaussian((n, n), "float32")
+        matmul(self.A, self.A)
+
+    def time_product(self, *_: object) -> None:
+        matmul(self.A, self.A)
+
+
 class Refresh:
     """All pseudoinverses that a training step of the papers' MNIST network needs, after 20 small updates."""
 

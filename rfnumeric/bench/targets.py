@@ -108,6 +108,46 @@ def _steps(network: str, limits: tuple[float, float, float, float], backend: str
     ]
 
 
+def faster(benchmark: str, peer: str, **params: Any) -> Callable[[Results], float | None]:
+    """Return a function that gives a peer's median over ours: ``benchmark.time_<peer>`` over ``.time_auto``."""
+
+    def number(results: Results) -> float | None:
+        a, b = (seconds(results, f"{benchmark}.time_{who}", **params) for who in (peer, "auto"))
+        return None if a is None or b is None else a / b
+
+    return number
+
+
+def _refresh(results: Results) -> float | None:
+    """Return the milliseconds of refreshing W_2⁺ … W_5⁺, scaled to a machine of 200 GFLOP/s."""
+    refresh = seconds(results, "linalg.Refresh.time_auto", dtype="float32")
+    product = seconds(results, "linalg.Product.time_product", n=2000)
+    return None if refresh is None or product is None else 1e3 * refresh * (2 * 2000**3 / product) / 200e9
+
+
+PINV_SHAPES = ((400, 784), (200, 400), (1000, 3072), (500, 1000), (100, 10, 10))
+
+
+def _inverses() -> list[Target]:
+    targets = [
+        Target(
+            f"scipy.linalg.pinv / pinv, {'×'.join(map(str, shape))}, {dtype}",
+            limit,
+            False,
+            "",
+            faster("linalg.Pinv", "scipy", shape=shape, dtype=dtype),
+        )
+        for dtype, limit in (("float32", 5), ("float64", 3))
+        for shape in PINV_SHAPES
+    ]
+    targets.append(Target("pinv of W_2 … W_5, float32, scaled to 200 GFLOP/s", 4, True, " ms", _refresh))
+    for dtype in ("float32", "float64"):
+        for peer, limit in (("plain_loop", 8), ("batched_matmul", 1)):
+            text = f"coupled rule, 100 pairs: {peer.replace('_', ' ')} / ours, {dtype}"
+            targets.append(Target(text, limit, False, "", faster("linalg.Coupled", peer, dtype=dtype)))
+    return targets
+
+
 def _accuracy_lost(results: Results) -> float | None:
     """Accuracy of the papers' way minus ours, in points; negative where ours is better."""
     name = "epoch.PapersWay.track_accuracy"
@@ -131,6 +171,7 @@ def _gpu_population(results: Results) -> float | None:
 POPULATION = {"K": 20, "rule": "backprop", "backend": "numpy"}
 
 TARGETS = (
+    *_inverses(),
     *_steps("mnist", (0.80, 1.3, 1.25, 1.6)),
     *_steps("cifar-10", (0.75, 1.2, 1.3, 1.7)),
     Target(

@@ -286,3 +286,25 @@ def test_shapes_are_found_in_either_form(kind):
     results = [{"name": "a.B.time_c", "params": {"shape": kind((4, 7))}, "median_s": 2.0}]
     assert bench_targets.seconds(results, "a.B.time_c", shape=(4, 7)) == 2.0
     assert bench_targets.seconds(results, "a.B.time_c", shape=(4, 8)) is None
+
+
+def test_inverses_are_held_to_their_speed():
+    def timed(name, seconds, **params):
+        return {"name": f"linalg.{name}", "params": params, "median_s": seconds}
+
+    results = [
+        timed("Pinv.time_auto", 0.25, shape=[400, 784], dtype="float32"),
+        timed("Pinv.time_scipy", 1.0, shape=[400, 784], dtype="float32"),
+        timed("Coupled.time_auto", 1.0, dtype="float32"),
+        timed("Coupled.time_plain_loop", 10.0, dtype="float32"),
+        timed("Refresh.time_auto", 0.006, dtype="float32"),
+        timed("Product.time_product", 0.16, n=2000),
+    ]
+    found = {t.text: t.evaluate(results) for t in bench_targets.TARGETS}
+    pinv = found["scipy.linalg.pinv / pinv, 400×784, float32"]
+    assert (pinv["measured"], pinv["met"]) == (4.0, False)
+    assert found["scipy.linalg.pinv / pinv, 400×784, float64"]["measured"] is None
+    coupled = found["coupled rule, 100 pairs: plain loop / ours, float32"]
+    assert (coupled["measured"], coupled["met"]) == (10.0, True)
+    # 16 GFLOP in 0.16 s are 100 GFLOP/s: half as fast as the machine of the target.
+    assert found["pinv of W_2 … W_5, float32, scaled to 200 GFLOP/s"]["measured"] == pytest.approx(3.0)
