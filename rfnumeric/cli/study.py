@@ -37,6 +37,7 @@ def initialization_map(
     optimizers: Annotated[str, typer.Option(help="Optimizers: sgd, adam.")] = "sgd,adam",
     seeds: Seeds = 5,
     epochs: Annotated[int, typer.Option(help="Passes over the training images.")] = 3,
+    beta2: Annotated[float | None, typer.Option(help="Adam's decay of the mean of G². Default: 0.999.")] = None,
     quick: Quick = False,
     data_dir: DataDir = None,
     backend: BackendName = "numpy",
@@ -63,7 +64,7 @@ def initialization_map(
         job.GAINS if gains is None else _many(gains),
     )
     data = job.first_images(load_dataset(dataset, data_dir), job.SAMPLES if samples is None else samples)
-    where = {"backend": backend, "device": device, "dtype": dtype}
+    where = {"backend": backend, "device": device, "dtype": dtype, "beta2": beta2}
     options = {"out": out, "resume": resume, "screen": console(True), "seeds": seeds, "epochs": epochs}
     results, interrupted = job.run_map(list(chosen), data, **options, **where)
     if results:

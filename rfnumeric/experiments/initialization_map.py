@@ -72,8 +72,17 @@ class Cell:
     gain: float
     rule: str
 
-    def config(self, data: Dataset, *, epochs: int, backend: str, device: str | None, dtype: str) -> RunConfig:
-        """Return the settings of a run here, but for rate and seeds."""
+    def config(
+        self,
+        data: Dataset,
+        *,
+        epochs: int,
+        backend: str,
+        device: str | None,
+        dtype: str,
+        beta2: float | None = None,
+    ) -> RunConfig:
+        """Return the settings of a run here, but for rate and seeds; `beta2` is Adam's, if not its default."""
         rule, options = RULES[self.rule]
         return RunConfig(
             rule=rule,
@@ -85,6 +94,7 @@ class Cell:
             init="orthogonal",
             gain=self.gain,
             optimizer=self.optimizer,
+            optimizer_options={} if beta2 is None or self.optimizer != "adam" else {"beta2": beta2},
             # At a constant rate the best one is at the edge of stability, and seeds differ by ten points.
             lr_schedule="linear",
             batch_size=BATCH,
@@ -118,7 +128,7 @@ def measure(cell: Cell, data: Dataset, *, seeds: int, epochs: int, **where: Any)
     seeds : int
     epochs : int
     **where
-        Backend, device and dtype.
+        Backend, device, dtype and `beta2`.
 
     Returns
     -------

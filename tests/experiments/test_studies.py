@@ -82,6 +82,14 @@ def test_a_killed_map_goes_on_behind_its_last_cell(tmp_path, monkeypatch):
     assert [json.loads(json.dumps(r)) for r in numbers(rest)] == [json.loads(json.dumps(r)) for r in numbers(whole)]
 
 
+def test_beta2_is_adams_alone():
+    options = [
+        initialization_map.Cell(name, "tanh", 2, 1.0, "backprop").config(small_data(), epochs=1, beta2=0.9, **WHERE)
+        for name in ("adam", "sgd")
+    ]
+    assert [c.optimizer_options for c in options] == [{"beta2": 0.9}, {}]
+
+
 def test_the_best_rate_is_chosen_without_the_test_set(monkeypatch):
     monkeypatch.setitem(initialization_map.RATES, "sgd", (1e-9, 0.1, 1e6))
     cell, data = initialization_map.Cell("sgd", "leaky-relu", 2, 1.4, "backprop"), small_data()
