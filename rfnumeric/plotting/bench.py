@@ -17,10 +17,15 @@ def growth_curves(path: Path, panels: dict[str, dict[str, list[tuple[float, floa
     panels : dict
         Quantity → label → (value, seconds) points; one panel a quantity.
     """
+    from matplotlib.ticker import NullFormatter
+
     figure, axes = subplots(1, len(panels), (3.2 * len(panels), 3.2))
     for axis, (quantity, lines) in zip(axes[0], panels.items(), strict=True):
         for i, (label, points) in enumerate(lines.items()):
             axis.loglog(*zip(*sorted(points), strict=True), "o-", color=COLOURS[i % len(COLOURS)], label=label, ms=4)
+        axis.set_xscale("log", base=2)
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_minor_formatter(NullFormatter())
         axis.set_xlabel(quantity)
         axis.grid(alpha=0.3, which="both")
     axes[0][0].set_ylabel("seconds a step")
