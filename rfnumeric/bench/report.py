@@ -126,8 +126,8 @@ def markdown(document: dict[str, Any], figures: Sequence[tuple[str, str]] = ()) 
         lines += ["", "## Growth of a step's time", ""]
         lines += [
             "Time ∝ value^p: p over all values, p between the two largest, and the exponent of the number of",
-            "operations. Hidden layers of one width have square weights, which are ill-conditioned when drawn from a normal",
-            "distribution; from some hundred rows on `pinv` takes the SVD for some of them, which rf-two-phase shows.",
+            "operations. Hidden layers of one width have square weights, which are ill-conditioned when drawn from a",
+            "normal distribution; from some hundred rows on `pinv` takes the SVD for some, which rf-two-phase shows.",
             "",
         ]
         head = ("rule", "quantity", "values", "p", "p, largest", "operations")
