@@ -62,3 +62,22 @@ def test_no_results_name_a_machines_folders():
         assert not any(f'"{root}/' in text or f" {root}/" in text for root in ("/home", "/root", "/tmp", "/Users")), (
             path
         )
+
+
+def test_the_readme_quotes_the_benchmarks():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    targets = {t["target"]: t for t in json.loads((RESULTS / "cpu.json").read_text(encoding="utf-8"))["targets"]}
+    pinv = [
+        [t["measured"] for name, t in targets.items() if "scipy" in name and d in name] for d in ("float32", "float64")
+    ]
+    ranges = " / ".join(f"{min(ratios):.1f} to {max(ratios):.1f}" for ratios in pinv)
+    assert f"| {ranges} |" in row_of(readme, "`scipy.linalg.pinv`")
+    coupled = [
+        targets[f"coupled rule, 100 pairs: batched matmul / ours, {d}"]["measured"] for d in ("float32", "float64")
+    ]
+    assert f"| {coupled[0]:.1f} / {coupled[1]:.1f} |" in row_of(readme, "the coupled rule")
+    eager = 1 / targets["backprop step / PyTorch eager, cifar-10 network"]["measured"]
+    assert f"| {eager:.1f} |" in row_of(readme, "PyTorch eager")
+    missed = [t for t in targets.values() if t["met"] is False]
+    assert len(missed) == 5
+    assert f"of {sum(t['met'] is not None for t in targets.values())} targets" in readme
