@@ -81,3 +81,14 @@ def test_the_readme_quotes_the_benchmarks():
     missed = [t for t in targets.values() if t["met"] is False]
     assert len(missed) == 5
     assert f"of {sum(t['met'] is not None for t in targets.values())} targets" in readme
+
+
+def test_the_page_quotes_the_long_runs():
+    page = (ROOT / "docs" / "nonlinear.md").read_text(encoding="utf-8")
+    backprop = {r["lr"]: r["accuracy"] for r in results("described-mnist/backprop")["results"]}
+    assert backprop[0.2] is None
+    for lr in (0.05, 0.1):
+        assert any(f"constant {lr}," in line and f"| {backprop[lr]:.2f} |" in line for line in page.splitlines())
+    learned = [r["accuracy"] for r in results("described-mnist/mean-reciprocal-learned")["results"]]
+    assert f"| {', '.join(f'{a:.2f}' for a in learned)} |" in page
+    assert f"its mean, {sum(learned) / 3:.2f} %" in page
