@@ -18,7 +18,7 @@ from rich.table import Table
 
 from rfnumeric.datasets import Dataset
 from rfnumeric.experiments.progress import run_progress
-from rfnumeric.experiments.report import console, markdown_table, report
+from rfnumeric.experiments.report import console, count_statuses, markdown_table, report
 from rfnumeric.plotting import accuracy_against_cosine
 from rfnumeric.training import PAPER_SIZES, Run, RunConfig, measure_run, train
 
@@ -215,5 +215,5 @@ def _cells(r: dict[str, Any]) -> list[str]:
         "–" if std is None else f"{std:.2f}",
         "–" if loss is None else f"{loss:.3f}",
         " ".join("–" if c is None else f"{c:.2f}" for c in r["gradient_cosine"][1:]) or "–",
-        ", ".join(f"{r['statuses'].count(s)} {s}" for s in dict.fromkeys(r["statuses"])),
+        count_statuses(r["statuses"]),
     ]

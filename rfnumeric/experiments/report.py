@@ -71,6 +71,11 @@ def markdown_table(path: Path, columns: Sequence[str], rows: Sequence[Sequence[s
     write_atomically(path, "".join(f"| {' | '.join(line)} |\n" for line in lines).encode())
 
 
+def count_statuses(statuses: Sequence[str]) -> str:
+    """Return how many runs ended how, e.g. ``2 completed, 1 diverged``."""
+    return ", ".join(f"{statuses.count(s)} {s}" for s in dict.fromkeys(statuses))
+
+
 def draw_metrics(path: Path, members: Sequence[Member], *, title: str) -> list[str]:
     """Draw what was measured along training, a row of panels for each rule and learning rate.
 

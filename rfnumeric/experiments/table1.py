@@ -15,7 +15,7 @@ from rfnumeric import published
 from rfnumeric.datasets import Dataset
 from rfnumeric.experiments.compare import NETWORKS
 from rfnumeric.experiments.progress import run_progress
-from rfnumeric.experiments.report import console, markdown_table, report
+from rfnumeric.experiments.report import console, count_statuses, markdown_table, report
 from rfnumeric.plotting import learning_curves
 from rfnumeric.training import PAPER_SIZES, Run, RunConfig, history_lines, train
 from rfnumeric.training.files import write_json_lines
@@ -249,13 +249,13 @@ def _table(title: str, results: Sequence[dict[str, Any]]) -> Table:
         table.add_column(name, justify="right")
     table.add_column("Status")
     for r in results:
-        table.add_row(f"{r['row']}\n({r['rule']})", *_cells(r), _statuses(r).replace(", ", "\n"))
+        table.add_row(f"{r['row']}\n({r['rule']})", *_cells(r), count_statuses(r["statuses"]).replace(", ", "\n"))
     return table
 
 
 def write_table(path: Path, results: Sequence[dict[str, Any]]) -> None:
     """Write the rows as Markdown."""
-    page = [[f"{r['network']}: {r['row']} (`{r['rule']}`)", *_cells(r), _statuses(r)] for r in results]
+    page = [[f"{r['network']}: {r['row']} (`{r['rule']}`)", *_cells(r), count_statuses(r["statuses"])] for r in results]
     columns = ("row (rule)", "published (%)", "measured (%)", "± std", "published epochs", "epochs to 90 %", "status")
     markdown_table(path, columns, page)
 
@@ -268,7 +268,3 @@ def _cells(r: dict[str, Any]) -> list[str]:
         str(r["published_epochs"]),
         "–" if r["epochs_to_90_median"] is None else f"{r['epochs_to_90_median']:g}",
     ]
-
-
-def _statuses(r: dict[str, Any]) -> str:
-    return ", ".join(f"{r['statuses'].count(s)} {s}" for s in dict.fromkeys(r["statuses"]))

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 
-from rfnumeric.backend import array_namespace, device_of
+from rfnumeric import kernels
+from rfnumeric.backend import array_namespace, device_of, transpose
 from rfnumeric.linalg import pinv
-from rfnumeric.nn.jacobians import activation_jacobians, check_single
+from rfnumeric.nn.jacobians import check_single
 from rfnumeric.nn.network import Network, Trace
 from rfnumeric.typing import Array
 
@@ -63,11 +64,8 @@ def gauss_newton_step(
         raise ValueError(f"damping must be a finite number ≥ 0; got {damping!r}.")
     check_single(network)
     xp = array_namespace(e)
-    J_a = [
-        J * d[..., None, :] for J, d in zip(activation_jacobians(network, trace)[1:], trace.d_sigma[1:], strict=True)
-    ]
-    J_a = [None, *J_a]
-    grams = [None, *(_gram(trace.h[l - 1], J_a[l]) for l in range(1, network.L + 1))]
+    J_a = dict(output_jacobians(network, trace))
+    grams = [None, *(batch_gram(J_a[l], trace.h[l - 1], has_bias=False) for l in range(1, network.L + 1))]
     steps: list[Array | None] = [None]
     dual = None if block_diagonal else _solve(sum(grams[2:], start=grams[1]), e, damping)
     for l in range(1, network.L + 1):
@@ -78,14 +76,41 @@ def gauss_newton_step(
     return steps
 
 
-def _gram(h: Array, J_a: Array) -> Array:
-    """Return the (batch·n_L)² Gram matrix of one layer's weights."""
-    xp = array_namespace(h)
-    batch, n_L = J_a.shape[:2]
-    flat = xp.reshape(J_a, (batch * n_L, -1))
-    outputs = xp.reshape(xp.matmul(flat, xp.matrix_transpose(flat)), (batch, n_L, batch, n_L))
-    inputs = xp.matmul(h, xp.matrix_transpose(h))
-    return xp.reshape(outputs * inputs[:, None, :, None], (batch * n_L, batch * n_L))
+def output_jacobians(network: Network, trace: Trace) -> list[tuple[int, Array]]:
+    """Return (l, J_{a_l} = ∂h_L/∂a_l of each sample, shape (..., batch, n_L, n_l)) for l = L … 1.
+
+    J_{a_L} = D_L and J_{a_l} = J_{a_{l+1}} W_{l+1} D_l (v1/v2 §4.1).
+    """
+    d = trace.d_sigma[network.L]
+    xp = array_namespace(d)
+    J = d[..., :, None] * xp.eye(d.shape[-1], dtype=d.dtype, device=device_of(d))
+    found = [(network.L, J)]
+    for l in range(network.L - 1, 0, -1):
+        d = trace.d_sigma[l]
+        rows = xp.reshape(J, (*J.shape[:-3], -1, J.shape[-1]))
+        J = xp.reshape(kernels.matmul(rows, network.W[l + 1]), (*J.shape[:-1], d.shape[-1])) * d[..., None, :]
+        found.append((l, J))
+    return found
+
+
+def batch_gram(J: Array, h: Array, has_bias: bool) -> Array:
+    """Return J_lJ_lᵀ, shape (..., batch·n_L, batch·n_L): between samples s and t (h(s)·h(t)) J_{a_l}(s)J_{a_l}(t)ᵀ.
+
+    Parameters
+    ----------
+    J : array, shape (..., batch, n_L, n_l)
+        J_{a_l} of each sample.
+    h : array, shape (..., batch, n_{l−1})
+        The layer's input.
+    has_bias : bool
+        Whether the parameter is [W b], whose input is [h 1].
+    """
+    xp = array_namespace(J)
+    *lead, batch, n_L, _ = J.shape
+    rows = xp.reshape(J, (*lead, batch * n_L, J.shape[-1]))
+    outputs = xp.reshape(kernels.matmul(rows, transpose(rows)), (*lead, batch, n_L, batch, n_L))
+    inputs = kernels.matmul(h, transpose(h)) + (1 if has_bias else 0)
+    return xp.reshape(outputs * inputs[..., :, None, :, None], (*lead, batch * n_L, batch * n_L))
 
 
 def _solve(gram: Array, e: Array, damping: float) -> Array:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from rfnumeric import kernels
-from rfnumeric.backend import array_namespace, device_of, transpose
+from rfnumeric.backend import array_namespace
 from rfnumeric.linalg import pinv
 from rfnumeric.nn import Network, Trace
+from rfnumeric.nn.gauss_newton import batch_gram, output_jacobians
 from rfnumeric.rules.interface import Feedback, Rule
 from rfnumeric.rules.inverses import damped_solve
 from rfnumeric.typing import Array
@@ -62,40 +63,3 @@ class BatchReciprocal(Rule):
     def advice(self) -> str:
         """See `Rule.advice`."""
         return "a smaller learning rate (--lr) or more damping (--damping 1)"
-
-
-def output_jacobians(network: Network, trace: Trace) -> list[tuple[int, Array]]:
-    """Return (l, J_{a_l} = ∂h_L/∂a_l of each sample, shape (..., batch, n_L, n_l)) for l = L … 1.
-
-    J_{a_L} = D_L and J_{a_l} = J_{a_{l+1}} W_{l+1} D_l (v1/v2 §4.1).
-    """
-    d = trace.d_sigma[network.L]
-    xp = array_namespace(d)
-    J = d[..., :, None] * xp.eye(d.shape[-1], dtype=d.dtype, device=device_of(d))
-    found = [(network.L, J)]
-    for l in range(network.L - 1, 0, -1):
-        d = trace.d_sigma[l]
-        rows = xp.reshape(J, (*J.shape[:-3], -1, J.shape[-1]))
-        J = xp.reshape(kernels.matmul(rows, network.W[l + 1]), (*J.shape[:-1], d.shape[-1])) * d[..., None, :]
-        found.append((l, J))
-    return found
-
-
-def batch_gram(J: Array, h: Array, has_bias: bool) -> Array:
-    """Return J_lJ_lᵀ, shape (..., batch·n_L, batch·n_L): between samples s and t (h(s)·h(t)) J_{a_l}(s)J_{a_l}(t)ᵀ.
-
-    Parameters
-    ----------
-    J : array, shape (..., batch, n_L, n_l)
-        J_{a_l} of each sample.
-    h : array, shape (..., batch, n_{l−1})
-        The layer's input.
-    has_bias : bool
-        Whether the parameter is [W b], whose input is [h 1].
-    """
-    xp = array_namespace(J)
-    *lead, batch, n_L, _ = J.shape
-    rows = xp.reshape(J, (*lead, batch * n_L, J.shape[-1]))
-    outputs = xp.reshape(kernels.matmul(rows, transpose(rows)), (*lead, batch, n_L, batch, n_L))
-    inputs = kernels.matmul(h, transpose(h)) + (1 if has_bias else 0)
-    return xp.reshape(outputs * inputs[..., :, None, :, None], (*lead, batch * n_L, batch * n_L))

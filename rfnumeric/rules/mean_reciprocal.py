@@ -10,7 +10,12 @@ from rfnumeric.backend import Streams, array_namespace, transpose
 from rfnumeric.nn import Network, Trace
 from rfnumeric.rules.interface import Feedback, Rule
 from rfnumeric.rules.inverses import damped_solve
-from rfnumeric.rules.recursion import check_mean_options, mean_reciprocal_deltas
+from rfnumeric.rules.recursion import (
+    check_mean_options,
+    mean_reciprocal_deltas,
+    moment_weight,
+    running_second_moment,
+)
 from rfnumeric.typing import Array
 
 
@@ -89,14 +94,14 @@ class MeanReciprocal(Rule):
         self, network: Network, trace: Trace, feedback: Feedback, streams: Streams, step: int
     ) -> Feedback:
         """Take the batch into the running moments E[d] and E[d dᵀ]. See `Rule.learn_feedback`."""
-        weight = max(1 / (step + 1), 1 - self.moment_decay)
+        weight = moment_weight(step, self.moment_decay)
         first: list[Array] = feedback["d_mean"]
         second: list[Array] = feedback["d_second"]
         for l in range(2, network.L + 1):
             d = trace.d_sigma[l]
             xp = array_namespace(d)
             first[l] = (1 - weight) * first[l] + weight * xp.mean(d, axis=-2)
-            second[l] = kernels.add_outer((1 - weight) * second[l], d, d, weight / d.shape[-2])
+            second[l] = running_second_moment(second[l], d, weight)
         return feedback
 
     def advice(self) -> str:

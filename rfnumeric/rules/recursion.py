@@ -113,6 +113,25 @@ def reciprocal_deltas(
     return delta
 
 
+def running_second_moment(moment: Array, rows: Array, weight: float) -> Array:
+    """Return (1 − w) M + w · mean_batch r rᵀ, a step of the running second moment of a batch's rows.
+
+    Parameters
+    ----------
+    moment : array, shape (..., n, n)
+        M.
+    rows : array, shape (..., batch, n)
+    weight : float
+        w; see `moment_weight`.
+    """
+    return kernels.add_outer((1 - weight) * moment, rows, rows, weight / rows.shape[-2])
+
+
+def moment_weight(step: int, decay: float) -> float:
+    """Return the weight of a step in a running mean of that decay, whose first 1/(1 − decay) steps count alike."""
+    return max(1 / (step + 1), 1 - decay)
+
+
 def check_reciprocal_options(own_layer: str, derivative_damping: float) -> None:
     """Check the options of `reciprocal_deltas`.
 

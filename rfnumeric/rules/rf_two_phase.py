@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from rfnumeric import kernels
 from rfnumeric.backend import Streams
 from rfnumeric.nn import Network, Trace
 from rfnumeric.rules.interface import Feedback, Rule
 from rfnumeric.rules.inverses import EXACT_ENGINES, check_engine, data_weighted_inverse, sleep_on_noise, weight_pinvs
-from rfnumeric.rules.recursion import check_reciprocal_options, reciprocal_deltas
+from rfnumeric.rules.recursion import (
+    check_reciprocal_options,
+    moment_weight,
+    reciprocal_deltas,
+    running_second_moment,
+)
 from rfnumeric.typing import Array
 
 RECIRCULATION, DATA_WEIGHTED = "recirculation", "data-weighted"
@@ -110,11 +114,10 @@ class RFTwoPhase(Rule):
     ) -> Feedback:
         """Take the batch into Γ where inverses are data-weighted. See `Rule.learn_feedback`."""
         if self.pinv == DATA_WEIGHTED:
-            weight = max(1 / (step + 1), 1 - MOMENT_DECAY)
+            weight = moment_weight(step, MOMENT_DECAY)
             moments: list[Array] = feedback["second_moment"]
             for l in range(2, network.L + 1):
-                h = trace.h[l - 1]
-                moments[l] = kernels.add_outer((1 - weight) * moments[l], h, h, weight / h.shape[-2])
+                moments[l] = running_second_moment(moments[l], trace.h[l - 1], weight)
         return feedback
 
     def advice(self) -> str:

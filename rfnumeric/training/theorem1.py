@@ -13,8 +13,8 @@ from rfnumeric import kernels
 from rfnumeric.backend import array_namespace, device_of, transpose
 from rfnumeric.newton import lipschitz
 from rfnumeric.nn import Network, Trace
+from rfnumeric.nn.gauss_newton import output_jacobians
 from rfnumeric.rules import Feedback, Rule
-from rfnumeric.rules.batch_reciprocal import output_jacobians
 from rfnumeric.typing import Array
 
 PAIRS = 8
