@@ -8,20 +8,28 @@ from rfnumeric.training import PAPER_SIZES
 PEERS = ("PyTorch eager", "PyTorch compiled", "PyTorch feedback alignment", "the same by hand")
 """Backprop by autograd, the same compiled, feedback alignment by an autograd.Function, and without autograd at all."""
 
+BARE = ("bare products", "bare products with feedback")
+"""Those of backprop, whose backward pass uses W again, and those of a rule with feedback matrices of its own: as many,
+with more memory to fetch.
+"""
+BACKPROPS = ("backprop", *PEERS[:2])
+
 
 class Step:
     """A step at batch 32 and more; the sleep phase of the two-phase rules comes once in its 20 steps."""
 
     param_names = ("contestant", "network", "batch", "backend", "dtype")
     params = (
-        ["bare products", *work.PAPER_RULES, *PEERS],
+        [*BARE, *work.PAPER_RULES, *PEERS],
         ["mnist", "cifar-10"],
         [32, 256],
         ["numpy", "cupy", "torch"],
         ["float32", "float64"],
     )
     quick = {"network": ["mnist"], "batch": [32], "backend": ["numpy", "cupy"], "dtype": ["float32"]}  # noqa: RUF012 (asv's way)
-    bound = "bare products"
+    bound = {  # noqa: RUF012
+        name: BARE[0] if name in (BARE[0], *BACKPROPS) else BARE[1] for name in (*BARE, *work.PAPER_RULES, *PEERS)
+    }
     peers = PEERS
     seconds = 9
     timeout = 600
@@ -30,8 +38,8 @@ class Step:
         if (batch, dtype) not in ((32, "float32"), (32, "float64"), (256, "float32")):
             raise NotImplementedError("float64 is measured at batch 32 alone")
         sizes = PAPER_SIZES[network]
-        if contestant == "bare products":
-            products = work.bare_products(sizes, batch, backend, dtype)
+        if contestant in BARE:
+            products = work.bare_products(sizes, batch, backend, dtype, feedback=contestant == BARE[1])
             self.steps = lambda count: [products() for _ in range(count)]
         elif contestant in PEERS:
             self.steps = self._peer(contestant, sizes, batch, backend, dtype)

@@ -3,7 +3,8 @@
 Beyond asv's names, a class may have:
 
 ``bound``
-    Contestant that does nothing but the matrix products that the work cannot do without.
+    Contestant that does nothing but the matrix products that the work cannot do without; or a dict from contestant to
+    such a one, where they need different ones.
 ``peers``
     Contestants that run another library's code; they run only when peers are asked for.
 ``traffic(*params)``
@@ -222,9 +223,11 @@ def _result(
 ) -> dict[str, Any]:
     _, params, instance = ready[name]
     medians = {other: statistics.median(seconds) for other, seconds in each.items()}
-    limit = _bound(cls, instance, params, medians)
+    bound = getattr(cls, "bound", None)
+    bounds = bound if isinstance(bound, dict) else dict.fromkeys(each, bound)
+    limit = _bound(medians.get(bounds.get(name), 0.0), instance, params)
     peers = [peer for peer in getattr(cls, "peers", ()) if peer in medians]
-    own = name not in peers and name != getattr(cls, "bound", None)
+    own = name not in peers and name not in bounds.values()
     return {
         "name": label,
         "params": params,
@@ -236,9 +239,9 @@ def _result(
     }
 
 
-def _bound(cls: Any, instance: Any, params: dict[str, Any], of: dict[Any, float]) -> float:
-    """Return the seconds that the work cannot beat: its bare products, or its traffic at the measured bandwidth."""
-    limits = [of.get(getattr(cls, "bound", None), 0.0)]
+def _bound(products: float, instance: Any, params: dict[str, Any]) -> float:
+    """Return the seconds that the work cannot beat: its bare products', or its traffic at the measured bandwidth."""
+    limits = [products]
     backend = params.get("backend", "numpy")
     if hasattr(instance, "traffic") and backend in ("numpy", "cupy"):
         nbytes = instance.traffic(*params.values())

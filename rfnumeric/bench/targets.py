@@ -101,7 +101,7 @@ def _steps(network: str, limits: tuple[float, float, float, float], backend: str
             ("backprop step / PyTorch eager", eager, "backprop", "PyTorch eager"),
             ("backprop step / bare products", bare, "backprop", "bare products"),
             ("feedback alignment / PyTorch eager", eager, "feedback-alignment", "PyTorch feedback alignment"),
-            ("feedback alignment / bare products", bare, "feedback-alignment", "bare products"),
+            ("feedback alignment / bare products", bare, "feedback-alignment", "bare products with feedback"),
             ("two-phase with its sleep / backprop", two_phase, "rf-two-phase", "backprop"),
             ("parallel / backprop", parallel, "rf-parallel", "backprop"),
         )

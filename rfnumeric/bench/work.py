@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from rfnumeric.backend import get_backend, synchronize, transpose
+from rfnumeric.backend import copy, get_backend, synchronize, transpose
 from rfnumeric.datasets import Dataset
 from rfnumeric.errors import BackendError
 from rfnumeric.training import RunConfig
@@ -91,7 +91,12 @@ def our_sleep(config: RunConfig) -> Callable[[], None]:
 
 
 def bare_products(
-    sizes: Sequence[int], batch: int, backend: str = "numpy", dtype: str = "float32", copies: int = 1
+    sizes: Sequence[int],
+    batch: int,
+    backend: str = "numpy",
+    dtype: str = "float32",
+    copies: int = 1,
+    feedback: bool = False,
 ) -> Callable[[], None]:
     """Return a function that does the matrix products of one step of backpropagation and nothing else.
 
@@ -104,27 +109,30 @@ def bare_products(
     backend, dtype : str
     copies : int
         Networks.
+    feedback : bool
+        Whether the backward pass uses matrices of its own, which must be fetched too, in place of W.
     """
     place = get_backend(backend, dtype=dtype)
     rng = np.random.default_rng(0)
     networks = []
     for _ in range(copies):
         W = [place.asarray(rng.standard_normal((n_out, n_in))) for n_in, n_out in pairwise(sizes)]
-        networks.append((W, [place.asarray(rng.standard_normal((batch, n))) for n in sizes]))
+        B = [copy(w) for w in W] if feedback else W
+        networks.append((W, B, [place.asarray(rng.standard_normal((batch, n))) for n in sizes]))
     if backend != "numpy":
         return _bare_products_elsewhere(networks)
     blas = importlib.import_module("scipy.linalg.blas")
     gemm = blas.sgemm if dtype == "float32" else blas.dgemm
     # BLAS sees a row-major matrix as its transpose.
-    networks = [([w.T for w in W], [x.T for x in h]) for W, h in networks]
+    networks = [tuple([x.T for x in arrays] for arrays in network) for network in networks]
 
     def products() -> None:
-        for W, h in networks:
+        for W, B, h in networks:
             for l, w in enumerate(W):
                 # The quicker of the two orders, which gives the activations column by column.
                 gemm(1.0, h[l], w, trans_a=1)
             for l in range(len(W) - 1, 0, -1):
-                gemm(1.0, W[l], h[l + 1])
+                gemm(1.0, B[l], h[l + 1])
             for l, w in enumerate(W):
                 gemm(1e-9, h[l], h[l + 1], beta=1.0, c=w, trans_b=1, overwrite_c=1)
 
@@ -133,11 +141,11 @@ def bare_products(
 
 def _bare_products_elsewhere(networks: list[tuple[list[Any], list[Any]]]) -> Callable[[], None]:
     def products() -> None:
-        for W, h in networks:
+        for W, B, h in networks:
             for l, w in enumerate(W):
                 h[l] @ transpose(w)
             for l in range(len(W) - 1, 0, -1):
-                h[l + 1] @ W[l]
+                h[l + 1] @ B[l]
             for l in range(len(W)):
                 transpose(h[l + 1]) @ h[l]
         synchronize(networks[-1][0][0])

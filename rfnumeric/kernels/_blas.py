@@ -24,10 +24,11 @@ POTRI = dict(zip(FLOATING, (lapack.spotri, lapack.dpotri, lapack.cpotri, lapack.
 
 
 def _gemm(A: np.ndarray, B: np.ndarray) -> np.ndarray:
-    if _few_rows(A, B):
-        return np.ascontiguousarray(_stacks.product_by_columns(A, B))
     C = np.empty((A.shape[0], B.shape[1]), dtype=A.dtype)
-    _stacks.product(A, B, C, 1.0, 0.0)
+    if _few_rows(A, B):
+        _stacks.product_by_columns(A, B, C)
+    else:
+        _stacks.product(A, B, C, 1.0, 0.0)
     return C
 
 

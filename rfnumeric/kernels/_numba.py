@@ -128,8 +128,9 @@ def bias_identity(z: np.ndarray, b: np.ndarray | None) -> tuple:
 
 def _bias_activation(compiled: Callable[..., Any], z: np.ndarray, b: np.ndarray | None, *parameters: Any) -> tuple:
     a = _pre_activation(z, b)
-    h, d = np.empty_like(a), np.empty_like(a)
-    compiled(_three(a), _bias(b, a), _three(h), _three(d), *map(a.dtype.type, parameters))
+    h, d = np.empty(a.shape, a.dtype), np.empty(a.shape, a.dtype)
+    # Numba makes the parameters' type the arrays' own.
+    compiled(_three(a), _bias(b, a), _three(h), _three(d), *parameters)
     return a, h, d
 
 

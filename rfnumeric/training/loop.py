@@ -6,15 +6,13 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
-from rfnumeric.backend import Streams, quiet, row_major, synchronize, to_numpy
+from rfnumeric.backend import quiet, row_major, synchronize, to_numpy
 from rfnumeric.datasets import Dataset
-from rfnumeric.kernels.threads import in_parallel
-from rfnumeric.nn import Network, Trace, get_loss
-from rfnumeric.rules import Feedback, Rule
+from rfnumeric.nn import Trace, get_loss
 from rfnumeric.training import checkpoint
 from rfnumeric.training.batches import DeviceData
 from rfnumeric.training.config import INPUT_SCALES, RunConfig
@@ -22,16 +20,12 @@ from rfnumeric.training.divergence import diagnose, loss_limits, retire, retire_
 from rfnumeric.training.files import write_json_lines
 from rfnumeric.training.history import EpochRecord
 from rfnumeric.training.metrics import Metrics, measure_batch
-from rfnumeric.training.optimizers import OptimizerState, scheduled_rate
-from rfnumeric.training.parts import Part, cut, joined
+from rfnumeric.training.optimizers import scheduled_rate
 from rfnumeric.training.run import Member, Run, history_lines
 from rfnumeric.typing import Array
 
 CHECKPOINT_FILE = "checkpoint.npz"
 HISTORY_FILE = "history.jsonl"
-State: TypeAlias = tuple[Network, Feedback, OptimizerState]
-"""What a step changes."""
-
 Progress = Callable[[int, int, int, float], None]
 """Called with (epoch, steps done in it, steps of an epoch, latest test accuracy in percent, NaN before the first)."""
 AfterEpoch = Callable[[list[Member]], None]
@@ -128,8 +122,6 @@ class Loop:
         self.feedback = self.rule.init(self.network, self.streams.child("feedback"))
         self.optimizer_state = self.optimizer.init(self.network)
         self.total_steps = config.epochs * self.data.steps(config.batch_size)
-        several_on_cpu = config.population is not None and self.backend.name == "numpy"
-        self.parts = cut(config, self.network) if several_on_cpu else []
 
     def _learning_rates(self) -> float | Array:
         if self.config.population is None:
@@ -172,13 +164,13 @@ class Loop:
         steps = self.data.steps(self.config.batch_size)
         batches = self.data.batches(self.streams.child("batches", epoch), self.config.batch_size)
         for i, (x, y) in enumerate(batches):
-            traces, loss, correct = self._step((epoch - 1) * steps + i, x, y)
+            trace, loss, correct = self._step((epoch - 1) * steps + i, x, y)
             losses.append(loss)
             counts.append(correct)
             if len(losses) - checked >= self.check_every or i == steps - 1:
-                self._check(losses, checked, (epoch - 1) * steps, traces)
+                self._check(losses, checked, (epoch - 1) * steps, trace)
                 checked = len(losses)
-            del x, y, traces  # so that the next step writes where this one's activities are still in the cache
+            del x, y, trace  # so that the next step writes where this one's activities are still in the cache
             if self.progress and (i % 50 == 49 or i == steps - 1):
                 self.progress(epoch, i + 1, steps, self._latest())
             if not self._active():
@@ -190,60 +182,28 @@ class Loop:
         accuracy = 100 * self._per_member(counts).sum(axis=0) / samples
         return mean_loss, accuracy, np.full(len(self.members), seconds / len(self.members))
 
-    def _step(self, step: int, x: Array, y: Array) -> tuple[list[Trace], Array, Array]:
-        """Take one training step; return the trace, of each part where there are parts, and the members' results."""
+    def _step(self, step: int, x: Array, y: Array) -> tuple[Trace, Array, Array]:
+        """Take one training step; the order of the calls is the one that `rules.interface` states."""
         lr = scheduled_rate(self.lr, self.config.lr_schedule, step, self.total_steps)
-        if not self.parts:
-            state = (self.network, self.feedback, self.optimizer_state)
-            trace, loss, correct, state = self._take_step(self.rule, self.streams, state, lr, step, x, y)
-            _, self.feedback, self.optimizer_state = state
-            return [trace], loss, correct
-        done: list[Any] = [None] * len(self.parts)
-
-        def some(start: int, stop: int) -> None:
-            for i in range(start, stop):
-                done[i] = self._step_of(self.parts[i], lr, step, x, y)
-
-        in_parallel(some, len(done))
-        traces, losses, counts = zip(*done, strict=True)
-        return list(traces), np.hstack(losses), np.hstack(counts)
-
-    def _step_of(self, part: Part, lr: Array, step: int, x: Array, y: Array) -> tuple[Trace, Array, Array]:
-        """Take the step of a part of the population."""
-        whole = ({"W": self.network.W, "b": self.network.b}, self.feedback, self.optimizer_state)
-        views = [part.view(arrays) for arrays in whole]
-        own, feedback, optimizer_state = ({name: list(v) for name, v in arrays.items()} for arrays in views)
-        network = Network(own["W"], own["b"], self.network.hidden, self.network.output)
-        state, k = (network, feedback, optimizer_state), part.members
-        trace, loss, correct, state = self._take_step(part.rule, part.streams, state, lr[k], step, x[k], y[k])
-        after = ({"W": network.W, "b": network.b}, *state[1:])
-        for values, before, everyone in zip(after, views, whole, strict=True):
-            part.put_back(values, before, everyone)
-        return trace, loss, correct
-
-    def _take_step(
-        self, rule: Rule, streams: Streams, state: State, lr: float | Array, step: int, x: Array, y: Array
-    ) -> tuple[Trace, Array, Array, State]:
-        """Change the state by one step; the order of the calls is the one that `rules.interface` states."""
-        network, feedback, optimizer_state = state
-        trace = network.forward(x)
+        trace = self.network.forward(x)
         e, loss, correct = self.loss.evaluate(trace.h[-1], y)
-        feedback = rule.sleep(network, feedback, streams.child("sleep", step), step)
-        trace.delta = rule.deltas(network, trace, e, feedback)
-        feedback = rule.learn_feedback(network, trace, feedback, streams.child("learn", step), step)
-        optimizer_state = self.optimizer.update(network, trace, lr, optimizer_state, step)
+        self.feedback = self.rule.sleep(self.network, self.feedback, self.streams.child("sleep", step), step)
+        trace.delta = self.rule.deltas(self.network, trace, e, self.feedback)
+        learn = self.streams.child("learn", step)
+        self.feedback = self.rule.learn_feedback(self.network, trace, self.feedback, learn, step)
+        self.optimizer_state = self.optimizer.update(self.network, trace, lr, self.optimizer_state, step)
         if self.config.spectrum_control:
-            network.equalize_spectra(self.config.spectrum_control)
-        return trace, loss, correct, (network, feedback, optimizer_state)
+            self.network.equalize_spectra(self.config.spectrum_control)
+        return trace, loss, correct
 
     def _per_member(self, values: list[Array]) -> np.ndarray:
         """Bring per-step values to the host as float64, shape (steps, members)."""
         stacked = self.backend.xp.stack([self.backend.xp.asarray(v) for v in values])
         return to_numpy(stacked).astype(np.float64).reshape(len(values), len(self.members))
 
-    def _check(self, losses: list[Array], start: int, first_step: int, traces: list[Trace]) -> None:
+    def _check(self, losses: list[Array], start: int, first_step: int, trace: Trace) -> None:
         """Find members whose loss has stopped being finite, or has exploded, since the last check; retire them."""
-        batch = traces[0].h[0].shape[-2]
+        batch = trace.h[0].shape[-2]
         single = self.config.population is None
         if single and self.check_every == 1 and float(losses[-1]) <= self.limits[0] * batch:
             return
@@ -252,7 +212,7 @@ class Loop:
             if not sound[:, k].all():
                 member, step = self.members[k], first_step + start + int(np.argmin(sound[:, k]))
                 place = None if single else k
-                rest = (joined(self.parts, traces), self.feedback, place, step, self.rule.advice())
+                rest = (trace, self.feedback, place, step, self.rule.advice())
                 member.status, member.diagnosis = "diverged", diagnose(self.network, self.epoch_start, *rest)
                 if not single:
                     self.feedback = retire(self.network, self.feedback, k)

@@ -48,6 +48,15 @@ class ByMethod:
         spend(1)
 
 
+class TwoBounds:
+    params = (["bare", "bare too", "ours", "theirs"],)
+    param_names = ("contestant",)
+    bound = {"bare": "bare", "ours": "bare", "theirs": "bare too"}
+
+    def time_work(self, contestant):
+        spend({"bare": 1, "bare too": 2, "ours": 3, "theirs": 8}[contestant])
+
+
 class Tracked:
     unit = "things"
 
@@ -134,6 +143,12 @@ def test_times_ratios_and_what_is_skipped(topic):
     assert work["theirs", 1]["ratio_to_peers"] == work["bare", 1]["ratio_to_peers"] == {}
     assert work["ours", 2]["ratio_to_peers"] == {}
     assert skipped == {"made_up.Work.time_work (theirs, 2, numpy)": "too large for them"}
+
+
+def test_each_contestant_has_its_own_bound(topic):
+    results = [r for r in run_topic(topic, Settings(budget=0.0)) if r["name"] == "made_up.TwoBounds.time_work"]
+    found = {r["params"]["contestant"]: r["ratio_to_bound"] for r in results}
+    assert found == {"bare": 1, "bare too": None, "ours": 3, "theirs": 4}
 
 
 def test_methods_without_a_contestant_are_timed_together(topic):

@@ -74,22 +74,26 @@ def test_autograd_takes_our_step(rule):
     close([module.weight.detach() for module in linear], after)
 
 
-def test_bare_products_are_those_of_a_step(monkeypatch):
+@pytest.mark.parametrize("feedback", [False, True])
+def test_bare_products_are_those_of_a_step(feedback, monkeypatch):
     import scipy.linalg.blas
 
-    products = []
+    products, matrices = [], set()
 
     def counting(alpha, a, b, trans_a=0, trans_b=0, **keywords):
         m, k = a.shape[::-1] if trans_a else a.shape
         n = b.shape[0] if trans_b else b.shape[1]
         products.append(m * k * n)
+        matrices.update(x.ctypes.data for x in (a, b) if BATCH not in x.shape)
 
     monkeypatch.setattr(scipy.linalg.blas, "sgemm", counting)
-    work.bare_products(SIZES, BATCH)()
+    work.bare_products(SIZES, BATCH, feedback=feedback)()
     weights = [n * m for n, m in pairwise(SIZES)]
     # Forward and update in every layer, backward in every layer but the first.
     assert sum(products) == BATCH * (3 * sum(weights) - weights[0])
     assert len(products) == 3 * len(weights) - 1
+    # As factors: W of every layer, and B of every layer but the first.
+    assert len(matrices) == len(weights) + (len(weights) - 1) * feedback
 
 
 def test_our_steps_refresh_the_feedback_once_in_twenty(monkeypatch):
