@@ -1,9 +1,9 @@
-"""``rfnumeric study``: the two halves of the question whether reciprocal feedback trains nonlinear networks."""
+"""``rfnumeric study``: whether, how and where reciprocal feedback trains nonlinear networks."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -20,7 +20,9 @@ from rfnumeric.cli._options import (
     parse_numbers,
 )
 
-app = typer.Typer(help="What makes reciprocal feedback train, and where it beats backprop.", no_args_is_help=True)
+app = typer.Typer(
+    help="What makes reciprocal feedback train, where it is stable, and where it beats backprop.", no_args_is_help=True
+)
 
 Seeds = Annotated[int, typer.Option(help="Seeds 0, 1, …, trained as one population.")]
 Quick = Annotated[bool, typer.Option(help="A small version: the embedded digits, a corner of the study.")]
@@ -51,6 +53,7 @@ def initialization_map(
 ) -> None:
     """Map accuracy minus backprop's over depth, initial gain and activation, each rule at its own best rate."""
     from rfnumeric.experiments import initialization_map as job
+    from rfnumeric.experiments.cells import run_cells
     from rfnumeric.experiments.report import console
 
     if quick:
@@ -64,9 +67,13 @@ def initialization_map(
         job.GAINS if gains is None else _many(gains),
     )
     data = job.first_images(load_dataset(dataset, data_dir), job.SAMPLES if samples is None else samples)
-    where = {"backend": backend, "device": device, "dtype": dtype, "beta2": beta2}
-    options = {"out": out, "resume": resume, "screen": console(True), "seeds": seeds, "epochs": epochs}
-    results, interrupted = job.run_map(list(chosen), data, **options, **where)
+    settings: dict[str, Any] = {"seeds": seeds, "epochs": epochs, "beta2": beta2}
+    settings |= {"backend": backend, "device": device, "dtype": dtype}
+
+    def measure(cell: job.Cell) -> dict[str, Any]:
+        return job.measure(cell, data, **settings)
+
+    results, interrupted = run_cells(list(chosen), measure, out=out, resume=resume, screen=console(True))
     if results:
         job.publish(results, out=out, as_json=as_json)
     if interrupted:
@@ -109,6 +116,50 @@ def ablation(
     where = {"backend": backend, "device": device, "dtype": dtype}
     data = load_dataset(dataset, data_dir)
     results, interrupted = job.run_trials(chosen, data, out=out, resume=resume, seeds=seeds, epochs=epochs, **where)
+    if results:
+        job.publish(results, out=out, as_json=as_json)
+    if interrupted:
+        raise typer.Exit(EXIT_INTERRUPTED)
+
+
+@app.command("stability")
+def stability(
+    dataset: DatasetName = "mnist",
+    slopes: Annotated[str | None, typer.Option(help="Negative slopes. Default: 0.01,0.1,0.3,0.5,0.7,0.9.")] = None,
+    batch_sizes: Annotated[str, typer.Option(help="Samples in a batch.")] = "32,512",
+    optimizers: Annotated[str, typer.Option(help="Optimizers: sgd, adam.")] = "sgd,adam",
+    seeds: Seeds = 2,
+    epochs: Annotated[int, typer.Option(help="Passes over the training set.")] = 3,
+    quick: Quick = False,
+    data_dir: DataDir = None,
+    backend: BackendName = "numpy",
+    device: DeviceName = None,
+    dtype: DTypeName = "float32",
+    resume: Resume = False,
+    out: Annotated[Path, typer.Option(help="Folder for cells.json, results.json and stability.png.")] = Path(
+        "rfnumeric-stability"
+    ),
+    as_json: AsJson = False,
+) -> None:
+    """Map where reciprocal feedback exactly as derived trains, and where it diverges: slope, rate, batch, optimizer."""
+    from rfnumeric.experiments import stability as job
+    from rfnumeric.experiments.cells import run_cells
+    from rfnumeric.experiments.report import console
+
+    if quick:
+        dataset, slopes, batch_sizes, optimizers = "mnist-5k", slopes or "0.01,0.5", "128", "sgd"
+        seeds, epochs = min(seeds, 2), 1
+    chosen = job.cells(
+        parse_names(optimizers),
+        [int(v) for v in _many(batch_sizes)],
+        job.SLOPES if slopes is None else _many(slopes),
+    )
+    data = load_dataset(dataset, data_dir)
+
+    def measure(cell: job.Cell) -> dict[str, Any]:
+        return job.measure(cell, data, seeds=seeds, epochs=epochs, backend=backend, device=device, dtype=dtype)
+
+    results, interrupted = run_cells(list(chosen), measure, out=out, resume=resume, screen=console(True))
     if results:
         job.publish(results, out=out, as_json=as_json)
     if interrupted:

@@ -6,7 +6,6 @@ Reciprocals undo the shrinkage that makes gradients vanish, and amplify noise wh
 from __future__ import annotations
 
 import itertools
-import json
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -14,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from rfnumeric.datasets import Dataset
@@ -22,7 +20,6 @@ from rfnumeric.experiments.compare import tune
 from rfnumeric.experiments.report import console, markdown_table, report
 from rfnumeric.plotting import difference_map
 from rfnumeric.training import RunConfig, train
-from rfnumeric.training.files import write_json
 
 WIDTH = 64
 DEPTHS = (2, 5, 15, 30)
@@ -31,7 +28,6 @@ ACTIVATIONS = ("leaky-relu", "tanh")
 SAMPLES = 5000
 EPOCHS = 3
 BATCH = 32
-CELLS_FILE = "cells.json"
 
 RULES: dict[str, tuple[str, dict[str, Any]]] = {
     "backprop": ("backprop", {}),
@@ -149,46 +145,6 @@ def measure(cell: Cell, data: Dataset, *, seeds: int, epochs: int, **where: Any)
         "seconds": sum(r.seconds for m in run.members for r in m.records),
         "config": run.config.to_json(),
     }
-
-
-def run_map(
-    todo: Sequence[Cell], data: Dataset, *, out: Path, resume: bool, screen: Any, **settings: Any
-) -> tuple[list[dict[str, Any]], bool]:
-    """Measure all cells, and keep those that are done in ``cells.json`` after each.
-
-    Parameters
-    ----------
-    todo : sequence of Cell
-    data : Dataset
-    out : Path
-    resume : bool
-        Go on behind the cells that are already there. A killed map loses the cell that it was at.
-    screen : rich.console.Console
-    **settings
-        The rest of `measure`.
-
-    Returns
-    -------
-    results, interrupted
-    """
-    done = _load(out / CELLS_FILE) if resume else []
-    known = {tuple(r[key] for key in asdict(todo[0])) for r in done}
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=screen, transient=True) as bar:
-        task = bar.add_task("cells", total=len(todo), completed=len(known))
-        try:
-            for cell in todo:
-                if tuple(asdict(cell).values()) not in known:
-                    done.append(measure(cell, data, **settings))
-                    write_json(out / CELLS_FILE, done)
-                    bar.advance(task)
-        except KeyboardInterrupt:
-            return done, True
-    return done, False
-
-
-def _load(path: Path) -> list[dict[str, Any]]:
-    return json.loads(path.read_text()) if path.exists() else []
 
 
 def differences(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from rfnumeric.plotting.bench import growth_curves, ratio_bars
 from rfnumeric.plotting.curves import learning_curves
 from rfnumeric.plotting.metrics import metrics_figure
 from rfnumeric.plotting.search import search_points
-from rfnumeric.plotting.studies import accuracy_against_cosine, difference_map
+from rfnumeric.plotting.studies import accuracy_against_cosine, difference_map, stability_map
 
 __all__ = [
     "COLOURS",
@@ -16,4 +16,5 @@ __all__ = [
     "metrics_figure",
     "ratio_bars",
     "search_points",
+    "stability_map",
 ]

@@ -24,6 +24,7 @@ def learning_curves(
     title : str
     """
     from matplotlib.lines import Line2D
+    from matplotlib.ticker import MaxNLocator
 
     figure, axes = subplots(len(panels), 2, (9.5, 0.6 + 3.1 * len(panels)))
     labels: list[str] = []
@@ -39,10 +40,11 @@ def learning_curves(
         _limit_loss(loss_axis, [records for _, records in curves])
         loss_axis.set_ylabel("loss (nats, cross-entropy)")
         accuracy_axis.set_ylabel("accuracy (%)")
-        accuracy_axis.set_ylim(0, 101)
+        _limit_accuracy(accuracy_axis)
         for axis in (loss_axis, accuracy_axis):
             axis.set_title(name, fontsize=10)
             axis.set_xlabel("epoch")
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
             axis.grid(alpha=0.3)
     handles = [Line2D([], [], color=COLOURS[i % len(COLOURS)], label=label) for i, label in enumerate(labels)]
     handles += [Line2D([], [], color="grey", label="train"), Line2D([], [], color="grey", ls="--", label="test")]
@@ -65,3 +67,9 @@ def _limit_loss(axis, histories: Sequence[Sequence[EpochRecord]]) -> None:  # ty
     first = [records[0].test_loss for records in histories if records and math.isfinite(records[0].test_loss)]
     if first:
         axis.set_ylim(0, 1.25 * max(first))
+
+
+def _limit_accuracy(axis) -> None:  # type: ignore[no-untyped-def]
+    """Start at 0, and end above the curves, at 100 % at the latest."""
+    highest = max((max(line.get_ydata(), default=0.0) for line in axis.lines), default=0.0)
+    axis.set_ylim(0, 101 if highest > 80 or highest <= 0 else 1.15 * highest)

@@ -52,6 +52,44 @@ def difference_map(path: Path, found: Sequence[dict[str, Any]], optimizer: str) 
     save(figure, path)
 
 
+def stability_map(path: Path, results: Sequence[dict[str, Any]]) -> None:
+    """Draw the accuracy over slope and learning rate, a panel for each optimizer and batch size.
+
+    Parameters
+    ----------
+    path : Path
+        Of the figure.
+    results : sequence of dict
+        As `rfnumeric.experiments.stability.measure` returns them.
+    """
+    panels = list(dict.fromkeys((r["optimizer"], r["batch_size"]) for r in results))
+    slopes = sorted({r["slope"] for r in results})
+    most = max(len(r["rates"]) for r in results)
+    figure, ((*axes,),) = subplots(1, len(panels), (1.6 + (0.7 + 0.72 * most) * len(panels), 1.6 + 0.5 * len(slopes)))
+    image = None
+    for axis, (optimizer, batch_size) in zip(axes, panels, strict=True):
+        own = {r["slope"]: r["rates"] for r in results if (r["optimizer"], r["batch_size"]) == (optimizer, batch_size)}
+        rates = [rate["lr"] for rate in next(iter(own.values()))]
+        grid = [[rate["accuracy_mean"] for rate in own[a]] if a in own else [float("nan")] * len(rates) for a in slopes]
+        image = axis.imshow(grid, cmap="viridis", vmin=10, vmax=100, origin="lower", aspect="auto")
+        for i, slope in enumerate(slopes):
+            for j, rate in enumerate(own.get(slope, ())):
+                text = f"{rate['accuracy_mean']:.1f}"
+                if lost := len(rate["diverged_in_epoch"]):
+                    text = "diverged" if lost == len(rate["accuracies"]) else f"{text}\n({lost} div.)"
+                colour = "white" if rate["accuracy_mean"] < 65 else "black"
+                axis.text(j, i, text, ha="center", va="center", fontsize=7, color=colour)
+        axis.set_xticks(range(len(rates)), [f"{lr:g}" for lr in rates])
+        axis.set_yticks(range(len(slopes)), [f"{slope:g}" for slope in slopes])
+        axis.set_title(f"{optimizer}, batch {batch_size}", fontsize=9)
+        axis.set_xlabel("learning rate")
+        axis.set_ylabel("negative slope α")
+    bar = figure.colorbar(image, ax=axes, shrink=0.8)
+    bar.set_label("test accuracy (%)")
+    figure.suptitle("Reciprocal feedback as derived", fontsize=10)
+    save(figure, path)
+
+
 def accuracy_against_cosine(path: Path, results: Sequence[dict[str, Any]]) -> None:
     """Draw each trial's accuracy against the cosine of its first layer's update to the gradient, and cosines by layer.
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from rfnumeric.experiments import ablation, initialization_map, table1
+from rfnumeric.experiments import ablation, initialization_map, stability, table1
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "docs" / "results"
-WRITERS = {"ablation": ablation, "initialization-map": initialization_map, "table1": table1}
+WRITERS = {"ablation": ablation, "initialization-map": initialization_map, "stability": stability, "table1": table1}
 
 
 def results(name):

@@ -12,9 +12,10 @@ from typer.testing import CliRunner
 
 from rfnumeric.cli import app
 from rfnumeric.datasets import load
-from rfnumeric.experiments import ablation, initialization_map
+from rfnumeric.experiments import ablation, initialization_map, stability
+from rfnumeric.experiments.cells import run_cells
 from rfnumeric.experiments.report import console
-from rfnumeric.training import train
+from rfnumeric.training import RunConfig, train
 
 WHERE = {"backend": "numpy", "device": None, "dtype": "float32"}
 
@@ -53,33 +54,48 @@ def test_differences_are_paired_by_seed():
     assert (row["worst"]["gain"], row["best"]["gain"]) == (1.0, 0.1)
 
 
-def test_a_killed_map_goes_on_behind_its_last_cell(tmp_path, monkeypatch):
-    monkeypatch.setitem(initialization_map.RATES, "adam", (1e-3, 1e-2))
+def test_a_killed_study_goes_on_behind_its_last_cell(tmp_path):
     cells = list(initialization_map.cells(["adam"], ["tanh"], [2], [1.0]))
-    settings = {"screen": console(True), "seeds": 2, "epochs": 1, **WHERE}
-    data, measure, calls = small_data(), initialization_map.measure, []
+    calls = []
 
-    def killed(cell, *args, **kwargs):
+    def measure(cell):
         calls.append(cell)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return measure(cell, *args, **kwargs)
+        return {**asdict(cell), "number": cell.rule}
 
-    def numbers(results):
-        return [{k: v for k, v in r.items() if k != "seconds"} for r in results]
-
-    whole, _ = initialization_map.run_map(cells, data, out=tmp_path / "whole", resume=False, **settings)
-    monkeypatch.setattr(initialization_map, "measure", killed)
-    part, interrupted = initialization_map.run_map(cells, data, out=tmp_path / "part", resume=False, **settings)
+    part, interrupted = run_cells(cells, measure, out=tmp_path, resume=False, screen=console(True))
     assert interrupted
-    assert numbers(part) == numbers(whole[:1])
-    monkeypatch.setattr(
-        initialization_map, "measure", lambda cell, *a, **k: calls.append(cell) or measure(cell, *a, **k)
-    )
-    rest, interrupted = initialization_map.run_map(cells, data, out=tmp_path / "part", resume=True, **settings)
+    assert [r["number"] for r in part] == [cells[0].rule]
+    rest, interrupted = run_cells(cells, measure, out=tmp_path, resume=True, screen=console(True))
     assert not interrupted
     assert calls[2:] == cells[1:]
-    assert [json.loads(json.dumps(r)) for r in numbers(rest)] == [json.loads(json.dumps(r)) for r in numbers(whole)]
+    assert [r["number"] for r in rest] == [cell.rule for cell in cells]
+    assert rest == json.loads((tmp_path / "cells.json").read_text())
+
+
+def test_a_place_of_the_stability_map_trains_its_rates_and_seeds(monkeypatch, tmp_path):
+    monkeypatch.setitem(stability.RATES, "sgd", (1.0, 1e6))
+    data = small_data()
+    (cell,) = stability.cells(["sgd"], [32], [0.5])
+    found = stability.measure(cell, data, seeds=2, epochs=1, **WHERE)
+    slow, fast = found["rates"]
+    settings = RunConfig.from_json({**found["config"], "lr": 1.0, "seed": 1})
+    (alone,) = train(settings, data).members
+    # In single precision a member of a population and a run by itself round differently, where BLAS's threads differ.
+    assert slow["accuracies"][1] == pytest.approx(alone.records[-1].test_accuracy, abs=1.0)
+    assert slow["accuracy_mean"] == np.mean(slow["accuracies"])
+    assert slow["diverged_in_epoch"] == []
+    assert fast == {"lr": 1e6, "accuracies": [None, None], "accuracy_mean": 10.0, "diverged_in_epoch": [1, 1]}
+    stability.publish([found], out=tmp_path, as_json=False)
+    *_, row = (tmp_path / "table.md").read_text().splitlines()
+    assert row == f"| sgd, 32, 0.5 | 1 | {slow['accuracy_mean']:.2f} | 1e+06 |"
+    assert (tmp_path / "stability.png").exists()
+
+
+def test_an_optimizer_without_rates_is_an_error():
+    with pytest.raises(ValueError, match=r"--optimizers must be of sgd, adam; got 'momentum'"):
+        list(stability.cells(["momentum"], [32], [0.5]))
 
 
 def test_beta2_is_adams_alone():
@@ -136,12 +152,15 @@ def test_a_seed_that_diverged_counts_as_chance(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("study", ["map", "ablation"])
+@pytest.mark.parametrize("study", ["map", "ablation", "stability"])
 def test_quick(study, tmp_path):
     done = CliRunner().invoke(app, ["study", study, "--quick", "--out", str(tmp_path), "--json"])
     assert done.exit_code == 0
     results = json.loads((tmp_path / "results.json").read_text())["results"]
-    assert {r["accuracy_mean"] > 10 for r in results if "backprop" in (r.get("rule"), r.get("name"))} == {True}
+    if study == "stability":
+        assert max(rate["accuracy_mean"] for r in results for rate in r["rates"]) > 12
+    else:
+        assert {r["accuracy_mean"] > 10 for r in results if "backprop" in (r.get("rule"), r.get("name"))} == {True}
     assert list(tmp_path.glob("*.png"))
 
 
