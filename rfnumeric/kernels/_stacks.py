@@ -53,8 +53,8 @@ def _transpose(columns, C):
     rows, n = C.shape
     for start in range(0, n, BLOCK):
         stop = min(start + BLOCK, n)
-        for row in range(rows):
-            for column in range(start, stop):
+        for column in range(start, stop):
+            for row in range(rows):
                 C[row, column] = columns[column, row]
 
 
