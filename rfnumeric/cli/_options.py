@@ -63,17 +63,15 @@ def parse_sizes(text: str | None, dataset: str) -> tuple[int, ...]:
         raise ValueError(f"--sizes must be widths separated by commas, e.g. 784,100,10; got {text!r}.") from error
 
 
-def parse_numbers(text: str) -> float | tuple[float, ...]:
-    """Read learning rates: one number, or several as a tuple."""
+def parse_numbers(option: str, text: str) -> tuple[float, ...]:
+    """Read numbers separated by commas, at least one, for the option of that name."""
     try:
         numbers = tuple(float(part) for part in parse_names(text))
-    except ValueError as error:
-        raise ValueError(
-            f"--lr must be numbers separated by commas, e.g. 0.001 or 0.001,0.01; got {text!r}."
-        ) from error
+    except ValueError:
+        numbers = ()
     if not numbers:
-        raise ValueError("--lr must name at least one learning rate; got none.")
-    return numbers[0] if len(numbers) == 1 else numbers
+        raise ValueError(f"{option} must be numbers separated by commas, e.g. 0.001 or 0.001,0.01; got {text!r}.")
+    return numbers
 
 
 def parse_metrics(metrics: bool, every: int | None) -> int | None:

@@ -63,8 +63,8 @@ def initialization_map(
     chosen = job.cells(
         parse_names(optimizers),
         parse_names(activations),
-        job.DEPTHS if depths is None else [int(v) for v in _many(depths)],
-        job.GAINS if gains is None else _many(gains),
+        job.DEPTHS if depths is None else [int(v) for v in parse_numbers("--depths", depths)],
+        job.GAINS if gains is None else parse_numbers("--gains", gains),
     )
     data = job.first_images(load_dataset(dataset, data_dir), job.SAMPLES if samples is None else samples)
     settings: dict[str, Any] = {"seeds": seeds, "epochs": epochs, "beta2": beta2}
@@ -78,11 +78,6 @@ def initialization_map(
         job.publish(results, out=out, as_json=as_json)
     if interrupted:
         raise typer.Exit(EXIT_INTERRUPTED)
-
-
-def _many(text: str) -> tuple[float, ...]:
-    numbers = parse_numbers(text)
-    return numbers if isinstance(numbers, tuple) else (numbers,)
 
 
 @app.command("ablation")
@@ -151,8 +146,8 @@ def stability(
         seeds, epochs = min(seeds, 2), 1
     chosen = job.cells(
         parse_names(optimizers),
-        [int(v) for v in _many(batch_sizes)],
-        job.SLOPES if slopes is None else _many(slopes),
+        [int(v) for v in parse_numbers("--batch-sizes", batch_sizes)],
+        job.SLOPES if slopes is None else parse_numbers("--slopes", slopes),
     )
     data = load_dataset(dataset, data_dir)
 

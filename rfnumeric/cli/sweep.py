@@ -26,7 +26,7 @@ from rfnumeric.cli._options import (
     Sizes,
     Slope,
     load_dataset,
-    parse_names,
+    parse_numbers,
     parse_sizes,
 )
 
@@ -108,7 +108,7 @@ def sweep(
         device=device,
         dtype=dtype,
     )
-    ranges = (_parse_range("--lr-range", lr_range), _parse_range("--feedback-lr-range", feedback_lr_range))
+    ranges = (parse_numbers("--lr-range", lr_range), parse_numbers("--feedback-lr-range", feedback_lr_range))
     space = job.Space(base, *ranges, configurations)
     data = load_dataset(dataset, data_dir)
     if search == "random":
@@ -126,13 +126,6 @@ def sweep(
 def _check_name(option: str, name: str, known: tuple[str, ...]) -> None:
     if name not in known:
         raise ValueError(f"{option} must be one of {', '.join(known)}; got {name!r}.")
-
-
-def _parse_range(option: str, text: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(part) for part in parse_names(text))
-    except ValueError as error:
-        raise ValueError(f"{option} must be two numbers, e.g. 1e-4,1e-2; got {text!r}.") from error
 
 
 def _parse_options(pairs: list[str]) -> dict[str, Any]:

@@ -167,6 +167,7 @@ def train(
     of_optimizer = {"momentum": momentum, "beta1": beta1, "beta2": beta2, "epsilon": epsilon}
     if resume and out is None:
         raise ValueError("--resume needs --out, the folder that holds the checkpoint.")
+    rates = parse_numbers("--lr", lr)
     config = RunConfig(
         rule=rule,
         rule_options={name: value for name, value in given.items() if value is not None},
@@ -180,7 +181,7 @@ def train(
         spectrum_control=spectrum_control,
         bias=bias,
         loss=loss,
-        lr=parse_numbers(lr),
+        lr=rates[0] if len(rates) == 1 else rates,
         optimizer=optimizer,
         optimizer_options={name: value for name, value in of_optimizer.items() if value is not None},
         lr_schedule=lr_schedule,

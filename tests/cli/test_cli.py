@@ -102,6 +102,8 @@ def test_divergence_is_a_result_and_says_what_helps(tmp_path):
         (["train", "--rule", "hebb"], "rule must be one of backprop"),
         (["train", "--own-layer", "reciprocal"], "rule 'backprop' has no option own_layer"),
         (["train", "--lr", "fast"], "--lr must be numbers"),
+        (["train", "--lr", ","], "--lr must be numbers"),
+        (["study", "map", "--depths", "x"], "--depths must be numbers"),
         (["train", "--lr", "-1"], "lr must be positive"),
         (["train", "--sizes", "784;10"], "--sizes must be widths"),
         (["train", "--sizes", "100,10"], "sizes must begin with 784"),
