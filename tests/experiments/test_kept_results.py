@@ -122,3 +122,16 @@ def test_the_page_quotes_the_long_runs():
         assert any(
             f"described-cifar-10/{name}/" in line and f"| {r['accuracy']:.2f} |" in line for line in page.splitlines()
         )
+
+
+def test_the_page_quotes_the_search_for_feedback_alignment():
+    page = (ROOT / "docs" / "nonlinear.md").read_text(encoding="utf-8")
+    runs = sorted((RESULTS / "feedback-alignment-search").glob("*/results.json"))
+    assert page.count("results/feedback-alignment-search/") == len(runs)
+    for path in runs:
+        found = json.loads(path.read_text(encoding="utf-8"))["results"]
+        (line,) = [line for line in page.splitlines() if f"/{path.parent.name}/results.json" in line]
+        reached = ", ".join(f"{r['accuracy']:.2f} at {r['lr']:g}" for r in found if r["status"] == "completed")
+        lost = ", ".join(f"{r['lr']:g}" for r in found if r["status"] == "diverged")
+        assert reached in line
+        assert not lost or f"diverged at {lost} |" in line
