@@ -42,6 +42,9 @@ WithMetrics = Annotated[
 MetricsEvery = Annotated[int | None, typer.Option(help="The same after every so many epochs, from epoch 0 on.")]
 Epochs = Annotated[int, typer.Option(help="Passes over the training set.")]
 Seed = Annotated[int, typer.Option(help="Seed of weights, batches and noise.")]
+Seeds = Annotated[int, typer.Option(help="Seeds 0, 1, …, trained as one population.")]
+Quick = Annotated[bool, typer.Option(help="A small version, on the embedded digits: a minute or two.")]
+Resume = Annotated[bool, typer.Option(help="Go on from what --out already holds.")]
 
 
 def load_dataset(dataset: str, data_dir: Path | None) -> Any:

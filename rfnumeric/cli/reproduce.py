@@ -14,6 +14,9 @@ from rfnumeric.cli._options import (
     DataDir,
     DeviceName,
     DTypeName,
+    Quick,
+    Resume,
+    Seeds,
     load_dataset,
 )
 
@@ -23,8 +26,6 @@ Paper = Annotated[str, typer.Option(help="v1 or v2.")]
 PaperNetwork = Annotated[str, typer.Option(help="published (identity hidden layers), described (leaky ReLU) or both.")]
 PaperDataset = Annotated[str, typer.Option(help="mnist or cifar-10.")]
 PaperEpochs = Annotated[int | None, typer.Option(help="Passes over the training set. Default: the paper's.")]
-Quick = Annotated[bool, typer.Option(help="A small version: the embedded digits, few epochs; under a minute.")]
-Resume = Annotated[bool, typer.Option(help="Go on from the checkpoints in --out.")]
 
 
 @app.command("table1")
@@ -32,7 +33,7 @@ def table1(
     paper: Paper = "v1",
     network: PaperNetwork = "published",
     dataset: PaperDataset = "mnist",
-    seeds: Annotated[int, typer.Option(help="Seeds 0, 1, …, trained as one population.")] = 3,
+    seeds: Seeds = 3,
     epochs: PaperEpochs = None,
     quick: Quick = False,
     data_dir: DataDir = None,

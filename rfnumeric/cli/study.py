@@ -15,6 +15,9 @@ from rfnumeric.cli._options import (
     DatasetName,
     DeviceName,
     DTypeName,
+    Quick,
+    Resume,
+    Seeds,
     load_dataset,
     parse_names,
     parse_numbers,
@@ -23,10 +26,6 @@ from rfnumeric.cli._options import (
 app = typer.Typer(
     help="What makes reciprocal feedback train, where it is stable, and where it beats backprop.", no_args_is_help=True
 )
-
-Seeds = Annotated[int, typer.Option(help="Seeds 0, 1, …, trained as one population.")]
-Quick = Annotated[bool, typer.Option(help="A small version: the embedded digits, a corner of the study.")]
-Resume = Annotated[bool, typer.Option(help="Go on from what --out already holds.")]
 
 
 @app.command("map")
