@@ -13,7 +13,7 @@ from rich.table import Table
 from rfnumeric.backend import quiet
 from rfnumeric.experiments.report import console, report
 from rfnumeric.linalg import CoupledRule
-from rfnumeric.plotting import COLOURS
+from rfnumeric.plotting import convergence_curves
 
 ETA = 0.1
 """1 − λ with the papers' λ = 0.9 (v1 A.3, v2 A.4)."""
@@ -95,8 +95,9 @@ def run_all(*, count: int, iterations: int, every: int, seed: int) -> list[dict[
 
 
 def publish(results: Sequence[dict[str, Any]], *, out: Path, as_json: bool) -> None:
-    """Print a table; write ``results.json`` and ``figure1.png`` into `out`."""
-    report(results, out=out, as_json=as_json)
+    """Print a table; write ``results.json``, its distances to four digits, and ``figure1.png`` into `out`."""
+    short = [{**r, "distances": [[float(f"{d:.4g}") for d in pair] for pair in r["distances"]]} for r in results]
+    report(short, out=out, as_json=as_json)
     table = Table(title="The coupled rule, η = 0.1", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("Form", "Radius", "Starts", "Inverse", "Ran away", "Basin\n(flow)", "As the flow\npredicts"):
         table.add_column(name, justify="right")
@@ -105,22 +106,5 @@ def publish(results: Sequence[dict[str, Any]], *, out: Path, as_json: bool) -> N
         table.add_row(*("–" if cell is None else str(cell) for cell in cells))
     screen = console(as_json)
     screen.print(table)
-    _draw(out / "figure1.png", results)
+    convergence_curves(out / "figure1.png", results)
     screen.print(f"Wrote results.json and figure1.png to {out}", highlight=False)
-
-
-def _draw(path: Path, results: Sequence[dict[str, Any]]) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 6), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(2, -(-len(results) // 2), sharex=True, squeeze=False).reshape(-1)
-    for axis, r in zip(axes, results, strict=False):
-        distances = np.asarray(r["distances"], dtype=float)
-        axis.semilogy(r["iterations"], np.clip(distances, 1e-16, 1e3).T, color=COLOURS[2], lw=0.6, alpha=0.5)
-        axis.set_title(f"{r['form']}, ±{r['radius']:g}: {r['inverse']} of {r['starts']}", fontsize=9)
-        axis.set_xlabel("iteration")
-    axes[0].set_ylabel("‖U⁺ − V‖")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130)

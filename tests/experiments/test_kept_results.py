@@ -135,3 +135,11 @@ def test_the_page_quotes_the_search_for_feedback_alignment():
         lost = ", ".join(f"{r['lr']:g}" for r in found if r["status"] == "diverged")
         assert reached in line
         assert not lost or f"diverged at {lost} |" in line
+
+
+def test_the_page_quotes_the_coupled_rules_counts():
+    page = (ROOT / "docs" / "reproduction.md").read_text(encoding="utf-8")
+    for r in results("figure1")["results"]:
+        counts = (r["inverse"], r["not_finite"], r["predicted"], r["as_predicted"])
+        cells = " | ".join("–" if c is None else str(c) for c in counts)
+        assert f"| {r['form']} | {r['radius']:g} | {cells} |" in page
