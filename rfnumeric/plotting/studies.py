@@ -65,9 +65,12 @@ def stability_map(path: Path, results: Sequence[dict[str, Any]]) -> None:
     panels = list(dict.fromkeys((r["optimizer"], r["batch_size"]) for r in results))
     slopes = sorted({r["slope"] for r in results})
     most = max(len(r["rates"]) for r in results)
-    figure, ((*axes,),) = subplots(1, len(panels), (1.6 + (0.7 + 0.72 * most) * len(panels), 1.6 + 0.5 * len(slopes)))
+    columns = min(2, len(panels))
+    rows = -(-len(panels) // columns)
+    size = (1.6 + (0.7 + 0.72 * most) * columns, 0.6 + (0.9 + 0.42 * len(slopes)) * rows)
+    figure, axes = subplots(rows, columns, size)
     image = None
-    for axis, (optimizer, batch_size) in zip(axes, panels, strict=True):
+    for axis, (optimizer, batch_size) in zip(axes.ravel(), panels, strict=False):
         own = {r["slope"]: r["rates"] for r in results if (r["optimizer"], r["batch_size"]) == (optimizer, batch_size)}
         rates = [rate["lr"] for rate in next(iter(own.values()))]
         grid = [[rate["accuracy_mean"] for rate in own[a]] if a in own else [float("nan")] * len(rates) for a in slopes]
@@ -84,7 +87,9 @@ def stability_map(path: Path, results: Sequence[dict[str, Any]]) -> None:
         axis.set_title(f"{optimizer}, batch {batch_size}", fontsize=9)
         axis.set_xlabel("learning rate")
         axis.set_ylabel("negative slope α")
-    bar = figure.colorbar(image, ax=axes, shrink=0.8)
+    for axis in axes.ravel()[len(panels) :]:
+        axis.set_visible(False)
+    bar = figure.colorbar(image, ax=axes.ravel().tolist(), shrink=0.8)
     bar.set_label("test accuracy (%)")
     figure.suptitle("Reciprocal feedback as derived", fontsize=10)
     save(figure, path)
