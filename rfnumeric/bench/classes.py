@@ -36,7 +36,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from rfnumeric.bench.timing import CONTESTANT, Call, bandwidth, clock, measure
+from rfnumeric.bench.timing import CONTESTANT, Call, bandwidth, clock, measure, paired_ratio
 
 KINDS = ("time", "peakmem", "track")
 
@@ -122,8 +122,8 @@ def run_topic(topic: str, settings: Settings, skipped: dict[str, str] | None = N
     ------
     dict
         One result: ``name``, ``params``, ``median_s``, ``spread`` (interquartile range, seconds), ``rounds``,
-        ``ratio_to_bound`` (None without one), ``ratio_to_peers`` (peer → ratio); or ``name``, ``params``, ``value``
-        and ``unit`` for memory and tracked numbers.
+        ``samples_s`` (the rounds'), ``ratio_to_bound`` (None without one), ``ratio_to_peers`` (peer → ratio); or
+        ``name``, ``params``, ``value`` and ``unit`` for memory and tracked numbers.
     """
     skipped = {} if skipped is None else skipped
     for cls in classes(load(topic)):
@@ -222,31 +222,31 @@ def _result(
     cls: Any, label: str, name: str, ready: dict[str, tuple[str, dict[str, Any], Any]], each: dict[str, list[float]]
 ) -> dict[str, Any]:
     _, params, instance = ready[name]
-    medians = {other: statistics.median(seconds) for other, seconds in each.items()}
+    median = statistics.median(each[name])
     bound = getattr(cls, "bound", None)
     bounds = bound if isinstance(bound, dict) else dict.fromkeys(each, bound)
-    limit = _bound(medians.get(bounds.get(name), 0.0), instance, params)
-    peers = [peer for peer in getattr(cls, "peers", ()) if peer in medians]
+    limits = [paired_ratio(each[name], each[bounds[name]])] if bounds.get(name) in each else []
+    peers = [peer for peer in getattr(cls, "peers", ()) if peer in each]
     own = name not in peers and name not in bounds.values()
     return {
         "name": label,
         "params": params,
-        "median_s": medians[name],
+        "median_s": median,
         "spread": _interquartile_range(each[name]),
         "rounds": len(each[name]),
-        "ratio_to_bound": medians[name] / limit if limit else None,
-        "ratio_to_peers": {peer: medians[name] / medians[peer] for peer in peers if own},
+        "samples_s": [float(f"{s:.5g}") for s in each[name]],
+        "ratio_to_bound": min([*limits, *_traffic_ratio(median, instance, params)], default=None),
+        "ratio_to_peers": {peer: paired_ratio(each[name], each[peer]) for peer in peers if own},
     }
 
 
-def _bound(products: float, instance: Any, params: dict[str, Any]) -> float:
-    """Return the seconds that the work cannot beat: its bare products', or its traffic at the measured bandwidth."""
-    limits = [products]
+def _traffic_ratio(seconds: float, instance: Any, params: dict[str, Any]) -> list[float]:
+    """Return the time over that of the traffic at the measured bandwidth, where the benchmark says what its is."""
     backend = params.get("backend", "numpy")
-    if hasattr(instance, "traffic") and backend in ("numpy", "cupy"):
-        nbytes = instance.traffic(*params.values())
-        limits.append(nbytes / bandwidth(nbytes, backend))
-    return max(limits)
+    if not hasattr(instance, "traffic") or backend not in ("numpy", "cupy"):
+        return []
+    nbytes = instance.traffic(*params.values())
+    return [seconds * bandwidth(nbytes, backend) / nbytes]
 
 
 def _interquartile_range(values: list[float]) -> float:
@@ -289,8 +289,6 @@ def _peak_memory(topic: str, cls: Any, method: str, params: dict[str, Any]) -> t
 
 def peak_memory(topic: str, cls: str, method: str, values: str) -> None:
     """Run one benchmark and print the peak resident memory of this process as JSON."""
-    import resource
-
     instance = getattr(load(topic), cls)()
     params = json.loads(values)
     try:
@@ -299,8 +297,20 @@ def peak_memory(topic: str, cls: str, method: str, values: str) -> None:
     except NotImplementedError as reason:
         print(json.dumps({"skipped": str(reason)}))
         return
+    print(json.dumps({"bytes": _peak_resident()}))
+
+
+def _peak_resident() -> int:
+    """Return the most bytes of memory that this process has held."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # Linux's ru_maxrss outlives exec: a process that starts from a large one would report that one's memory.
+        (line,) = [line for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
+        return 1024 * int(line.split()[1])
+    import resource
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(json.dumps({"bytes": peak if sys.platform == "darwin" else 1024 * peak}))
+    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def _text(params: dict[str, Any]) -> str:

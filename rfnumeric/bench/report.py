@@ -164,7 +164,8 @@ def _how(document: dict[str, Any]) -> list[str]:
     gpus = ", ".join(settings["gpus"]) or "none; every GPU number is “not measured”"
     return [
         f"Rendered from the JSON of `{document['command']}`; no number here was typed.",
-        "Medians over rounds in which the contestants take turns in one process. `rfnumeric bench` measures (with",
+        "Medians over rounds in which the contestants take turns in one process; a ratio is the median of the",
+        "rounds' ratios, in which what slows a whole round cancels. `rfnumeric bench` measures (with",
         "`--quick` in a minute or two); `benchmarks/` holds the work in asv's shape; `benchmarks/gpu.sh` runs the GPU",
         "tests and the benchmarks wherever an NVIDIA GPU is. Capturing a step in a CUDA graph is not implemented.",
         "",

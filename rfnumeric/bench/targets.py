@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rfnumeric.bench.timing import paired_ratio
 from rfnumeric.training.files import plain
 
 Results = Sequence[dict[str, Any]]
@@ -65,13 +66,17 @@ def seconds(results: Results, name: str, **params: Any) -> float | None:
 
 
 def ratio(name: str, of: str, to: str, **params: Any) -> Callable[[Results], float | None]:
-    """Return a function that gives contestant `of`'s median over contestant `to`'s, or None where one is missing."""
+    """Return a function that gives contestant `of`'s time over contestant `to`'s, or None where one is missing."""
 
     def number(results: Results) -> float | None:
-        a, b = (seconds(results, name, contestant=c, **params) for c in (of, to))
-        return None if a is None or b is None else a / b
+        return _over(*(find(results, name, contestant=c, **params) for c in (of, to)))
 
     return number
+
+
+def _over(one: dict[str, Any] | None, other: dict[str, Any] | None) -> float | None:
+    """Return one result's time over the other's, round by round; None where one is missing."""
+    return paired_ratio(one["samples_s"], other["samples_s"]) if one and other else None
 
 
 def worst(name: str, scale: float = 1.0, **params: Any) -> Callable[[Results], float | None]:
@@ -109,11 +114,10 @@ def _steps(network: str, limits: tuple[float, float, float, float], backend: str
 
 
 def faster(benchmark: str, peer: str, **params: Any) -> Callable[[Results], float | None]:
-    """Return a function that gives a peer's median over ours: ``benchmark.time_<peer>`` over ``.time_auto``."""
+    """Return a function that gives a peer's time over ours: ``benchmark.time_<peer>`` over ``.time_auto``."""
 
     def number(results: Results) -> float | None:
-        a, b = (seconds(results, f"{benchmark}.time_{who}", **params) for who in (peer, "auto"))
-        return None if a is None or b is None else a / b
+        return _over(*(find(results, f"{benchmark}.time_{who}", **params) for who in (peer, "auto")))
 
     return number
 

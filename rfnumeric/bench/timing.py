@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gc
 import importlib
+import statistics
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -81,6 +82,17 @@ def measure(calls: dict[str, Call], budget: float, sample: float) -> dict[str, l
                         calls[name].seconds(1)
                 seconds[name].append(calls[name].seconds(number[name]) / number[name])
     return seconds
+
+
+def paired_ratio(one: Sequence[float], other: Sequence[float]) -> float:
+    """Return the median of the rounds' ratios, in which what slows a whole round cancels.
+
+    Parameters
+    ----------
+    one, other : sequence of float
+        Seconds of two contestants of the same rounds, as `measure` returns them.
+    """
+    return statistics.median(a / b for a, b in zip(one, other, strict=True))
 
 
 @contextmanager
