@@ -98,7 +98,9 @@ def test_the_readme_quotes_the_benchmarks():
     eager = 1 / targets["backprop step / PyTorch eager, cifar-10 network"]["measured"]
     assert f"| {eager:.1f} |" in row_of(readme, "PyTorch eager")
     missed = [t for t in targets.values() if t["met"] is False]
-    assert len(missed) == 5
+    assert len(missed) == 4
+    for t in missed:
+        assert any(f"{t['measured']:.2f}" in line for line in readme.splitlines())
     assert f"of {sum(t['met'] is not None for t in targets.values())} targets" in readme
 
 
