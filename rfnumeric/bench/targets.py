@@ -159,19 +159,6 @@ def _accuracy_lost(results: Results) -> float | None:
     return None if ours is None or theirs is None else theirs["value"] - ours["value"]
 
 
-def _gpu_ratio(results: Results) -> float | None:
-    name, same = "steps.Step.time_twenty_steps", {"network": "mnist", "batch": 32, "backend": "cupy"}
-    a, b = (seconds(results, name, contestant=c, **same) for c in ("PyTorch eager", "backprop"))
-    return None if a is None or b is None else a / b
-
-
-def _gpu_population(results: Results) -> float | None:
-    name = "population.Population.time_twenty_steps"
-    same = {**POPULATION, "network": "mnist", "backend": "cupy"}
-    a, b = (seconds(results, name, contestant=c, **same) for c in ("one call", "one network"))
-    return None if a is None or b is None else a / b
-
-
 POPULATION = {"K": 20, "rule": "backprop", "backend": "numpy"}
 
 TARGETS = (
@@ -219,8 +206,26 @@ TARGETS = (
     ),
     Target("rfnumeric --help", 0.4, True, " s", worst("startup.Startup.time_process", contestant="rfnumeric --help")),
     Target("import rfnumeric", 0.3, True, " s", worst("startup.Startup.time_process", contestant="import rfnumeric")),
-    Target("GPU: PyTorch eager / a step, batch 32", 3, False, "", _gpu_ratio),
-    Target("GPU: 20 networks / one network", 2, True, "", _gpu_population),
+    Target(
+        "GPU: PyTorch eager / a step, batch 32",
+        3,
+        False,
+        "",
+        ratio("steps.Step.time_twenty_steps", "PyTorch eager", "backprop", network="mnist", batch=32, backend="cupy"),
+    ),
+    Target(
+        "GPU: 20 networks / one network",
+        2,
+        True,
+        "",
+        ratio(
+            "population.Population.time_twenty_steps",
+            "one call",
+            "one network",
+            network="mnist",
+            **{**POPULATION, "backend": "cupy"},
+        ),
+    ),
     Target(
         "GPU: cupy.linalg.pinv / pinv, 1000×3072",
         20,

@@ -123,7 +123,7 @@ def result(trial: Trial, run: Run, dataset: Dataset) -> dict[str, Any]:
     """
     chance = 100 / dataset.n_classes
     completed = [m.status == "completed" for m in run.members]
-    accuracies = [m.records[-1].test_accuracy if ok else chance for m, ok in zip(run.members, completed, strict=True)]
+    accuracies = [m.accuracy_or(chance) for m in run.members]
     losses = [m.records[-1].train_loss for m, ok in zip(run.members, completed, strict=True) if ok]
     found = [m for m, ok in zip(measure_run(run, dataset), completed, strict=True) if ok]
     return {

@@ -91,7 +91,7 @@ def tune(config: RunConfig, dataset: Dataset, candidates: Sequence[float] = CAND
         The best after the last epoch; the smaller one of equals. If all diverge, the smallest.
     """
     run = train(replace(config, lr=tuple(candidates)), hold_out(dataset))
-    accuracies = [m.records[-1].test_accuracy if m.status == "completed" else -1.0 for m in run.members]
+    accuracies = [m.accuracy_or(-1.0) for m in run.members]
     return candidates[int(np.argmax(accuracies))]
 
 

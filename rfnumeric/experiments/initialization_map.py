@@ -134,7 +134,7 @@ def measure(cell: Cell, data: Dataset, *, seeds: int, epochs: int, **where: Any)
     config = cell.config(data, epochs=epochs, **where)
     lr = tune(config, data, RATES[cell.optimizer])
     run = train(replace(config, lr=lr, seed=tuple(range(seeds))), data)
-    accuracies = [m.records[-1].test_accuracy if m.status == "completed" else CHANCE for m in run.members]
+    accuracies = [m.accuracy_or(CHANCE) for m in run.members]
     return {
         **asdict(cell),
         "lr": lr,

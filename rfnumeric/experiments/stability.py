@@ -7,7 +7,6 @@ the slope α sets how much a layer amplifies the error; the rate and the batch d
 from __future__ import annotations
 
 import itertools
-import math
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ from rich import box
 from rich.table import Table
 
 from rfnumeric.datasets import Dataset
+from rfnumeric.experiments.ablation import SETTINGS
 from rfnumeric.experiments.report import console, markdown_table, report
 from rfnumeric.plotting import stability_map
 from rfnumeric.training import PAPER_SIZES, Member, RunConfig, train
@@ -79,20 +79,19 @@ def measure(cell: Cell, data: Dataset, *, seeds: int, epochs: int, **where: Any)
         diverged), their mean with chance for those, and the epochs in which seeds diverged.
     """
     pairs = list(itertools.product(RATES[cell.optimizer], range(seeds)))
+    settings = SETTINGS | {
+        "negative_slope": cell.slope,
+        "optimizer": cell.optimizer,
+        "batch_size": cell.batch_size,
+        "lr": tuple(lr for lr, _ in pairs),
+    }
     config = RunConfig(
         rule="rf-two-phase",
         dataset=data.name,
         sizes=PAPER_SIZES["mnist"],
-        negative_slope=cell.slope,
-        output="identity",
-        init="orthogonal",
-        gain=math.sqrt(2),
-        optimizer=cell.optimizer,
-        lr_schedule="linear",
-        batch_size=cell.batch_size,
-        epochs=epochs,
-        lr=tuple(lr for lr, _ in pairs),
         seed=tuple(seed for _, seed in pairs),
+        epochs=epochs,
+        **settings,
         **where,
     )
     members = train(config, data).members
@@ -108,7 +107,7 @@ def _of_rate(lr: float, members: Sequence[Member], chance: float) -> dict[str, A
     return {
         "lr": lr,
         "accuracies": accuracies,
-        "accuracy_mean": statistics.fmean(chance if a is None else a for a in accuracies),
+        "accuracy_mean": statistics.fmean(m.accuracy_or(chance) for m in members),
         "diverged_in_epoch": [m.records[-1].epoch for m in members if m.status == "diverged"],
     }
 

@@ -34,6 +34,10 @@ class Member:
     status: str = "running"
     diagnosis: str = ""
 
+    def accuracy_or(self, lost: float) -> float:
+        """Return the last test accuracy in percent, or `lost` where the run did not complete."""
+        return self.records[-1].test_accuracy if self.status == "completed" else lost
+
     def result(self) -> dict[str, Any]:
         """Return the run's line in ``results.json``."""
         diverged = self.status == "diverged"
