@@ -66,14 +66,16 @@ def parse_sizes(text: str | None, dataset: str) -> tuple[int, ...]:
         raise ValueError(f"--sizes must be widths separated by commas, e.g. 784,100,10; got {text!r}.") from error
 
 
-def parse_numbers(option: str, text: str) -> tuple[float, ...]:
+def parse_numbers(
+    option: str, text: str, wanted: str = "numbers separated by commas, e.g. 0.001 or 0.001,0.01"
+) -> tuple[float, ...]:
     """Read numbers separated by commas, at least one, for the option of that name."""
     try:
         numbers = tuple(float(part) for part in parse_names(text))
     except ValueError:
         numbers = ()
     if not numbers:
-        raise ValueError(f"{option} must be numbers separated by commas, e.g. 0.001 or 0.001,0.01; got {text!r}.")
+        raise ValueError(f"{option} must be {wanted}; got {text!r}.")
     return numbers
 
 

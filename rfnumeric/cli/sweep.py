@@ -108,7 +108,10 @@ def sweep(
         device=device,
         dtype=dtype,
     )
-    ranges = (parse_numbers("--lr-range", lr_range), parse_numbers("--feedback-lr-range", feedback_lr_range))
+    ranges = (
+        parse_numbers(option, text, "two numbers, e.g. 1e-4,1e-2")
+        for option, text in (("--lr-range", lr_range), ("--feedback-lr-range", feedback_lr_range))
+    )
     space = job.Space(base, *ranges, configurations)
     data = load_dataset(dataset, data_dir)
     if search == "random":

@@ -164,7 +164,7 @@ def test_an_interrupted_random_search_goes_on_to_the_same_bits(tmp_path):
         (["--search", "grid"], "--search must be one of hyperopt, random; got 'grid'"),
         (["--lr-range", "1e-2,1e-4"], "--lr-range must be two positive numbers, the smaller first"),
         (["--feedback-lr-range", "0,1"], "--feedback-lr-range must be two positive numbers"),
-        (["--lr-range", "low,high"], "--lr-range must be numbers"),
+        (["--lr-range", "low,high"], "--lr-range must be two numbers"),
         (["--configurations", "0"], "--configurations must be at least 1; got 0"),
         (["--epochs", "0"], "--epochs must be at least 1; got 0"),
         (["--option", "normalize"], "--option must be NAME=VALUE"),
