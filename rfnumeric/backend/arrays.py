@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from typing import Any
 
@@ -99,9 +100,14 @@ def dtype_name(dtype: DType) -> str:
     'float64'
     """
     try:
-        return np.dtype(dtype).name
+        return _numpy_name(np.dtype(dtype))
     except TypeError:
         return str(dtype).rsplit(".", 1)[-1]
+
+
+@functools.cache  # NumPy puts the name together anew each time, which takes as long as a small product
+def _numpy_name(dtype: np.dtype) -> str:
+    return dtype.name
 
 
 def to_numpy(a: Array) -> np.ndarray:

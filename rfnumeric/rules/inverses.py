@@ -39,14 +39,17 @@ def _pinv(W: Array, engine: str, damping: float) -> Array:
         mean_square = xp.sum(W * W, axis=(-2, -1), keepdims=True, dtype=W.dtype) / min(W.shape[-2:])
         s = xp.sqrt(mean_square)
         return damped_pinv(W / s, damping) / s
-    # Weights that have overflowed give a NaN inverse: the loop then reports the run as diverged, naming the layer.
-    finite = xp.all(xp.isfinite(W), axis=(-2, -1), keepdims=True)
-    W = xp.where(finite, W, xp.zeros_like(W))
     try:
-        X = pinv(W, method=engine)
+        return pinv(W, method=engine)
     except ConvergenceError:
-        X = pinv(W, method="svd")
-    return xp.where(finite, X, xp.full_like(X, float("nan")))
+        return pinv(W, method="svd")
+    except ValueError:
+        # Weights that have overflowed: a NaN inverse lets the loop report the run as diverged, naming the layer.
+        finite = xp.all(xp.isfinite(W), axis=(-2, -1), keepdims=True)
+        if bool(xp.all(finite)):
+            raise
+        X = _pinv(xp.where(finite, W, xp.zeros_like(W)), engine, damping)
+        return xp.where(finite, X, xp.full_like(X, float("nan")))
 
 
 def data_weighted_inverse(W: Array, second_moment: Array, damping: float) -> Array:
