@@ -43,18 +43,20 @@ def _pre_activation(z: np.ndarray, b: np.ndarray | None) -> np.ndarray:
     return _writable(z)
 
 
+_NO_BIAS = {np.dtype(t): np.empty((0, 0), t) for t in ("float32", "float64")}
+
+
 def _bias(b: np.ndarray | None, a: np.ndarray) -> np.ndarray:
-    """Return the bias as (members, n), or with no column where there is none.
+    """Return the bias as (members, n), or an empty array where there is none.
 
     Raises
     ------
     ValueError
         If it has another number of units than `a`: the loops do not check where they read.
     """
-    members = 1 if a.ndim == 2 else math.prod(a.shape[:-2])
-    n = a.shape[-1]
     if b is None:
-        return np.empty((members, 0), dtype=a.dtype)
+        return _NO_BIAS[a.dtype]
+    members, n = 1 if a.ndim == 2 else math.prod(a.shape[:-2]), a.shape[-1]
     if b.shape[-1] != n:
         raise ValueError(f"b must have {n} entries a member, one for each unit of z {a.shape}; got shape {b.shape}.")
     return _writable(np.broadcast_to(b, (*a.shape[:-2], n)).astype(a.dtype, copy=False)).reshape(members, n)
@@ -130,7 +132,10 @@ def _bias_activation(compiled: Callable[..., Any], z: np.ndarray, b: np.ndarray 
     a = _pre_activation(z, b)
     h, d = np.empty(a.shape, a.dtype), np.empty(a.shape, a.dtype)
     # Numba makes the parameters' type the arrays' own.
-    compiled(_three(a), _bias(b, a), _three(h), _three(d), *parameters)
+    if a.ndim == 2:
+        compiled(a[None], _bias(b, a), h[None], d[None], *parameters)
+    else:
+        compiled(_three(a), _bias(b, a), _three(h), _three(d), *parameters)
     return a, h, d
 
 
