@@ -21,7 +21,8 @@ class Population:
     )
     quick = {"K": [20], "network": ["narrow"], "rule": ["backprop"]}  # noqa: RUF012
     bound = "bare products"
-    seconds = 6
+    seconds = 9
+    settle = 0.15  # the members' threads are OpenMP's, the others' BLAS's
     timeout = 600
 
     def setup(self, contestant, K, network, rule, backend):

@@ -12,8 +12,8 @@ Beyond asv's names, a class may have:
 ``calls(*params)``
     Units of work in one call (e.g. training steps); times are reported for one of them.
 ``quick``
-    Parameter → values for a quick run; ``unit``: of what ``track_*`` returns; ``seconds``: for the rounds of one
-    combination, where the usual ones do not do.
+    Parameter → values for a quick run; ``unit``: of what ``track_*`` returns; ``seconds`` for the rounds of one
+    combination and ``settle`` between contestants, where the usual ones do not do.
 
 Contestants are the values of the parameter called ``contestant``, or the ``time_*`` methods of a class without one.
 Those of one combination of the other parameters are timed in interleaved rounds. ``setup`` raises NotImplementedError
@@ -36,7 +36,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from rfnumeric.bench.timing import CONTESTANT, Call, bandwidth, clock, measure, paired_ratio
+from rfnumeric.bench.timing import CONTESTANT, SETTLE, Call, bandwidth, clock, measure, paired_ratio
 
 KINDS = ("time", "peakmem", "track")
 
@@ -196,7 +196,8 @@ def _timed(
                 continue
             ready[params.get(CONTESTANT, method)] = (method, params, instance)
         budget = settings.budget if settings.quick else getattr(cls, "seconds", settings.budget)
-        samples = measure({name: _call(*entry) for name, entry in ready.items()}, budget, settings.sample)
+        calls = {name: _call(*entry) for name, entry in ready.items()}
+        samples = measure(calls, budget, settings.sample, getattr(cls, "settle", SETTLE))
         each = {name: _per_unit(samples[name], *entry[1:]) for name, entry in ready.items()}
         return [_result(cls, f"{label}.{ready[name][0]}", name, ready, each) for name in ready]
     finally:

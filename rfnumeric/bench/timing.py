@@ -18,7 +18,8 @@ CONTESTANT = "contestant"
 
 SETTLE = 0.03
 """Seconds of rest before another contestant's turn. The threads of a BLAS or OpenMP pool spin for a while after their
-last product; without the rest the next contestant would share the cores with them."""
+last product; without the rest the next contestant would share the cores with them. OpenBLAS's spin for 0.1 s where
+nothing is in their way, so that a benchmark whose contestants use different pools asks for more (``settle``)."""
 
 FEWEST_ROUNDS, MOST_ROUNDS = 3, 15
 
@@ -46,7 +47,7 @@ class Call:
         return self.clock(self.function, number)
 
 
-def measure(calls: dict[str, Call], budget: float, sample: float) -> dict[str, list[float]]:
+def measure(calls: dict[str, Call], budget: float, sample: float, settle: float = SETTLE) -> dict[str, list[float]]:
     """Time several functions in interleaved rounds, so that the machine's noise hits all alike.
 
     Parameters
@@ -57,6 +58,8 @@ def measure(calls: dict[str, Call], budget: float, sample: float) -> dict[str, l
         Seconds for all rounds together; there are at least 3 and at most 15.
     sample : float
         Seconds that one sample should last: as many calls as fit go into one.
+    settle : float
+        Seconds of rest before another contestant's turn.
 
     Returns
     -------
@@ -69,7 +72,7 @@ def measure(calls: dict[str, Call], budget: float, sample: float) -> dict[str, l
         call.seconds(1)
         once = call.seconds(1)
         number[name] = max(1, round(sample / max(once, 1e-9)))
-        cost += SETTLE + (number[name] + 1) * once
+        cost += settle + (number[name] + 1) * once
     rounds = min(max(int(budget / max(cost, 1e-9)), FEWEST_ROUNDS), MOST_ROUNDS)
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     with _without_garbage_collection():
@@ -77,7 +80,7 @@ def measure(calls: dict[str, Call], budget: float, sample: float) -> dict[str, l
             # Every other round runs backwards, so that no contestant always follows the same one.
             for name in list(calls)[:: 1 if r % 2 == 0 else -1]:
                 if len(calls) > 1:
-                    time.sleep(SETTLE)
+                    time.sleep(settle)
                     if number[name] > 1:  # wakes its own threads; a long call does so in its own time
                         calls[name].seconds(1)
                 seconds[name].append(calls[name].seconds(number[name]) / number[name])

@@ -8,15 +8,18 @@ BLAS is column-major: a C-ordered array's transpose is its column-major view, so
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
-from scipy.linalg import lapack
+from scipy.linalg import blas, lapack
 
 from rfnumeric.kernels import _stacks
+from rfnumeric.kernels._sharing import one_thread_each
 from rfnumeric.kernels.registry import implements
 
 FLOATING = ("float32", "float64", "complex64", "complex128")
+GEMM = dict(zip(map(np.dtype, FLOATING), (blas.sgemm, blas.dgemm, blas.cgemm, blas.zgemm), strict=True))
 POTRF = dict(zip(FLOATING, (lapack.spotrf, lapack.dpotrf, lapack.cpotrf, lapack.zpotrf), strict=True))
 POTRS = dict(zip(FLOATING[:2], (lapack.spotrs, lapack.dpotrs), strict=True))
 GESV = dict(zip(FLOATING[:2], (lapack.sgesv, lapack.dgesv), strict=True))
@@ -24,12 +27,15 @@ POTRI = dict(zip(FLOATING, (lapack.spotri, lapack.dpotri, lapack.cpotri, lapack.
 
 
 def _gemm(A: np.ndarray, B: np.ndarray) -> np.ndarray:
-    C = np.empty((A.shape[0], B.shape[1]), dtype=A.dtype)
+    gemm = GEMM[A.dtype]
     if _few_rows(A, B):
-        _stacks.product_by_columns(A, B, C)
-    else:
-        _stacks.product(A, B, C, 1.0, 0.0)
-    return C
+        C = np.empty((A.shape[0], B.shape[1]), dtype=A.dtype)
+        _stacks.copy_columns(gemm(1.0, A.T, B, 0.0, None, 1, 0).T, C)
+        return C
+    b, trans_b = (B.T, 0) if B.flags.c_contiguous else (B, 1)
+    a, trans_a = (A.T, 0) if A.flags.c_contiguous else (A, 1)
+    # By position: keywords double the time that a call takes. Anything but a column-major view would be copied.
+    return gemm(1.0, b, a, 0.0, None, trans_b, trans_a).T
 
 
 def _few_rows(A: np.ndarray, B: np.ndarray) -> bool:
@@ -93,8 +99,9 @@ def add_outer(W: np.ndarray, U: np.ndarray, V: np.ndarray, scale: Any) -> np.nda
     if not W.size or not U.shape[-2]:
         return W
     if W.ndim == 2:
-        _stacks.product(U.T, V, W, float(scale), 1.0)
-        return W
+        v, trans_v = (V.T, 0) if V.flags.c_contiguous else (V, 1)
+        u, trans_u = (U.T, 1) if U.flags.c_contiguous else (U, 0)
+        return GEMM[W.dtype](scale, v, u, 1.0, W.T, trans_v, trans_u, 1).T
     lead = W.shape[:-2]
     U, V = (_members(X if X.shape[:-2] == lead else np.broadcast_to(X, lead + X.shape[-2:])) for X in (U, V))
     _stacks.multiply(np.swapaxes(U, 1, 2), V, _members(W), np.broadcast_to(scale, lead).ravel(), 1.0)
@@ -125,8 +132,9 @@ def gram_inverse(A: np.ndarray, damping: float) -> np.ndarray:
         return G
     diagonal = np.arange(k)
     G[..., diagonal, diagonal] += np.asarray(damping, dtype=G.real.dtype)
-    for index in np.ndindex(G.shape[:-2]):
-        G[index] = _cholesky_inverse(G[index])
+    with one_thread_each(math.prod(G.shape[:-2])):
+        for index in np.ndindex(G.shape[:-2]):
+            G[index] = _cholesky_inverse(G[index])
     return G
 
 
@@ -154,7 +162,8 @@ def solve_positive(G: np.ndarray, B: np.ndarray) -> np.ndarray:
     if not X.size:
         return X
     name = G.dtype.name
-    for index in np.ndindex(lead):
-        factor, info = POTRF[name](G[index].T, lower=1, clean=0)
-        X[index] = POTRS[name](factor, B[index], lower=1)[0] if info == 0 else GESV[name](G[index], B[index])[2]
+    with one_thread_each(math.prod(lead)):
+        for index in np.ndindex(lead):
+            factor, info = POTRF[name](G[index].T, lower=1, clean=0)
+            X[index] = POTRS[name](factor, B[index], lower=1)[0] if info == 0 else GESV[name](G[index], B[index])[2]
     return X

@@ -15,6 +15,7 @@ from scipy.linalg import blas, lapack
 from rfnumeric.kernels import reference_linalg
 from rfnumeric.kernels._blas import FLOATING, POTRF
 from rfnumeric.kernels._numba_linalg import small_gram_pinv
+from rfnumeric.kernels._sharing import one_thread_each
 from rfnumeric.kernels.registry import implements
 
 # LAPACK costs a few µs a call; below this size compiled loops over the whole stack are quicker.
@@ -50,9 +51,10 @@ def gram_pinv(A: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return X, np.asarray(defect), np.asarray(kappa)
     X = np.empty((*lead, m, n), dtype=A.dtype)
     defect, kappa = np.empty(lead), np.empty(lead)
-    for k in np.ndindex(lead):
-        member, defect[k], kappa[k] = _gram_pinv(A[k])
-        X[k] = member.T
+    with one_thread_each(math.prod(lead)):
+        for k in np.ndindex(lead):
+            member, defect[k], kappa[k] = _gram_pinv(A[k])
+            X[k] = member.T
     return np.swapaxes(X, -1, -2), defect, kappa
 
 

@@ -12,14 +12,15 @@ from numba import config as numba_config
 from numba import njit
 
 
-def compiled(*signatures: Any) -> Callable[..., Any]:
+def compiled(*signatures: Any, parallel: bool = False) -> Callable[..., Any]:
     """Compile the decorated loop for `signatures`, without ``fastmath``; a division by zero gives inf or NaN.
 
-    Without a signature it is compiled at its first call with each dtype, and cached then.
+    Without a signature it is compiled at its first call with each dtype, and cached then. With `parallel`, the turns of
+    a ``prange`` are shared among Numba's threads.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        options: dict[str, Any] = {"fastmath": False, "nogil": True, "error_model": "numpy"}
+        options: dict[str, Any] = {"fastmath": False, "nogil": True, "error_model": "numpy", "parallel": parallel}
         chosen: Any = list(signatures) or None
         with _own_cache():
             try:

@@ -1,14 +1,23 @@
-"""Stacks of matrix products: each member's has the bits of a product of its own."""
+"""Stacks of matrix products: each member's has the bits of a product of its own, on as many threads as it has."""
 
 from __future__ import annotations
+
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import threadpoolctl
 
-from rfnumeric.kernels import add_outer, matmul
+from rfnumeric.kernels import add_outer, gram_inverse, gram_pinv, matmul, solve_positive
+from rfnumeric.kernels._sharing import one_thread_each
 
 DTYPES = ("float32", "float64", "complex64", "complex128")
+
+
+def threads_of_blas():
+    return [pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
 
 
 def draw(rng, *shape, dtype="float32"):
@@ -26,7 +35,8 @@ def test_a_stack_has_the_bits_of_its_members(dtype, K, threads):
     A, W = draw(rng, K, 32, 150, dtype=dtype), draw(rng, K, 130, 150, dtype=dtype)
     with threadpoolctl.threadpool_limits(threads, user_api="blas"):
         found = matmul(A, W.mT)
-        alone = np.stack([matmul(a, w.mT) for a, w in zip(A, W, strict=True)])
+        with one_thread_each(K):
+            alone = np.stack([matmul(a, w.mT) for a, w in zip(A, W, strict=True)])
     exact = np.matmul(A.astype("complex128"), W.mT.astype("complex128"))
     # A sum of 150 complex products in any order, against the oracle in double precision.
     size = 2 * np.matmul(np.abs(A).astype("float64"), np.abs(W.mT).astype("float64"))
@@ -51,3 +61,54 @@ def test_shapes_that_do_not_match_are_an_error():
         add_outer(W, np.ones((2, 3), np.float32), np.ones((2, 5), np.float32), 1.0)
     with pytest.raises(ValueError, match="dtype"):
         add_outer(W, np.ones((2, 3)), np.ones((2, 4), np.float32), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("members", "threads", "shared"), [(1, 2, False), (2, 3, False), (2, 2, True), (5, 2, True), (5, 1, False)]
+)
+def test_members_share_the_threads_where_they_are_enough(members, threads, shared):
+    pytest.importorskip("numba.np.ufunc.omppool", reason="Numba's own threads take longer to wake than a product")
+    with threadpoolctl.threadpool_limits(threads, user_api="blas"):
+        before = threads_of_blas()
+        with one_thread_each(members) as found:
+            assert found is shared
+            assert threads_of_blas() == ([1] * len(before) if shared else before)
+        with pytest.raises(KeyError), one_thread_each(members):
+            raise KeyError
+        assert threads_of_blas() == before
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_stacks_factorizations_have_the_bits_of_its_members(threads):
+    rng = np.random.default_rng(0)
+    A = draw(rng, 3, 70, 200)
+    G, B = A @ A.mT + 70 * np.eye(70, dtype="float32"), draw(rng, 3, 70, 5)
+    with threadpoolctl.threadpool_limits(threads, user_api="blas"):
+        found = gram_pinv(A)[0], gram_inverse(A, 0.1), solve_positive(G, B)
+        with one_thread_each(3):
+            for k in range(3):
+                alone = gram_pinv(A[k])[0], gram_inverse(A[k], 0.1), solve_positive(G[k], B[k])
+                assert all(np.array_equal(stack[k], member) for stack, member in zip(found, alone, strict=True))
+
+
+FORK = """
+import os
+import numpy as np
+import threadpoolctl
+from rfnumeric.kernels import matmul
+
+A, B = np.ones((4, 32, 64), np.float32), np.ones((4, 64, 64), np.float32)
+with threadpoolctl.threadpool_limits(2, user_api="blas"):
+    expected = matmul(A, B)
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if np.array_equal(matmul(A, B), expected) else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert np.array_equal(matmul(A, B), expected)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_process_goes_on_without_its_parents_threads():
+    done = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,0 +1,80 @@
+"""How the members of a stack share the threads: as many members at a time as BLAS has threads, each on one of them.
+
+A product of a training step's size gains little from a second thread, and a member's bits then do not depend on how
+many there are. BLAS's own threads go on waiting for work for some 50 ms after a call and keep a core busy meanwhile, so
+that everything that a stack asks of BLAS stays on one thread, factorizations too.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+import numba
+import threadpoolctl
+
+_lock = threading.Lock()
+_forked = False
+
+
+@contextmanager
+def one_thread_each(members: int) -> Generator[bool]:
+    """Keep BLAS to one thread inside the ``with`` block, if a stack's members are to share the threads.
+
+    They are if they are as many at least; fewer leave the threads to BLAS, inside each member.
+
+    Yields
+    ------
+    bool
+        Whether they do: a loop of Numba's then runs that many members at a time.
+    """
+    if members == 1 or _forked or not _has_openmp():
+        yield False
+        return
+    with _lock:
+        pools = _blas_pools()
+        threads = [pool.get_num_threads() for pool in pools]
+        if not 1 < max(threads) <= members:
+            yield False
+            return
+        before = numba.get_num_threads()
+        numba.set_num_threads(min(before, max(threads)))
+        for pool in pools:
+            pool.set_num_threads(1)
+        try:
+            yield True
+        finally:
+            for pool, count in zip(pools, threads, strict=True):
+                pool.set_num_threads(count)
+            numba.set_num_threads(before)
+
+
+@functools.cache
+def _has_openmp() -> bool:
+    """Tell whether Numba's threads are OpenMP's (or TBB's, which it prefers), awake in 5 µs: its own take 100 µs."""
+    try:
+        importlib.import_module("numba.np.ufunc.omppool")
+    except ImportError:
+        return False
+    config: Any = numba.config  # its settings are made at run time, where a type checker cannot see them
+    return config.THREADING_LAYER in ("default", "threadsafe", "omp")
+
+
+@functools.cache
+def _blas_pools() -> list[Any]:
+    return threadpoolctl.ThreadpoolController().select(user_api="blas").lib_controllers
+
+
+def _note_fork() -> None:
+    global _forked, _lock
+    _forked, _lock = True, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    # OpenMP's threads stay behind in the parent, and GNU's ends a child that asks for them.
+    os.register_at_fork(after_in_child=_note_fork)
