@@ -33,20 +33,17 @@ def one_thread_each(members: int) -> Generator[bool]:
     bool
         Whether they do: a loop of Numba's then runs that many members at a time.
     """
-    if members == 1 or _forked or not _has_openmp():
+    # A stack inside a stack finds one thread, and so does one that another of Python's threads asks for meanwhile.
+    if members == 1 or _forked or not _has_openmp() or not 1 < max(_threads_of_blas()) <= members:
         yield False
         return
     with _lock:
-        pools = _blas_pools()
-        threads = [pool.get_num_threads() for pool in pools]
-        if not 1 < max(threads) <= members:
-            yield False
-            return
+        pools, threads = _blas_pools(), _threads_of_blas()
         before = numba.get_num_threads()
-        numba.set_num_threads(min(before, max(threads)))
-        for pool in pools:
-            pool.set_num_threads(1)
         try:
+            numba.set_num_threads(min(before, max(threads)))
+            for pool in pools:
+                pool.set_num_threads(1)
             yield True
         finally:
             for pool, count in zip(pools, threads, strict=True):
@@ -63,6 +60,10 @@ def _has_openmp() -> bool:
         return False
     config: Any = numba.config  # its settings are made at run time, where a type checker cannot see them
     return config.THREADING_LAYER in ("default", "threadsafe", "omp")
+
+
+def _threads_of_blas() -> list[int]:
+    return [pool.get_num_threads() for pool in _blas_pools()]
 
 
 @functools.cache

@@ -73,6 +73,8 @@ def test_members_share_the_threads_where_they_are_enough(members, threads, share
         with one_thread_each(members) as found:
             assert found is shared
             assert threads_of_blas() == ([1] * len(before) if shared else before)
+            with one_thread_each(members) as again:  # a stack inside a stack goes on with the threads that it has
+                assert again is False or not shared
         with pytest.raises(KeyError), one_thread_each(members):
             raise KeyError
         assert threads_of_blas() == before
