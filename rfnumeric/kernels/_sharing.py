@@ -34,7 +34,7 @@ def one_thread_each(members: int) -> Generator[bool]:
         Whether they do: a loop of Numba's then runs that many members at a time.
     """
     # A stack inside a stack finds one thread, and so does one that another of Python's threads asks for meanwhile.
-    if members == 1 or _forked or not _has_openmp() or not 1 < max(_threads_of_blas()) <= members:
+    if members == 1 or _forked or not _has_openmp() or not 1 < max(_threads_of_blas(), default=1) <= members:
         yield False
         return
     with _lock:
@@ -63,6 +63,7 @@ def _has_openmp() -> bool:
 
 
 def _threads_of_blas() -> list[int]:
+    """Return the threads of each pool; none of a BLAS that does not let them be counted (macOS's Accelerate)."""
     return [pool.get_num_threads() for pool in _blas_pools()]
 
 
