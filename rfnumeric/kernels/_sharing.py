@@ -1,7 +1,7 @@
 """How the members of a stack share the threads: as many members at a time as BLAS has threads, each on one of them.
 
 A product of a training step's size gains little from a second thread, and a member's bits then do not depend on how
-many there are. BLAS's own threads go on waiting for work for some 50 ms after a call and keep a core busy meanwhile, so
+many there are. BLAS's own threads go on waiting for work for some 0.1 s after a call and keep a core busy meanwhile, so
 that everything that a stack asks of BLAS stays on one thread, factorizations too.
 """
 
