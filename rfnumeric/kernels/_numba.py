@@ -132,10 +132,7 @@ def _bias_activation(compiled: Callable[..., Any], z: np.ndarray, b: np.ndarray 
     a = _pre_activation(z, b)
     h, d = np.empty(a.shape, a.dtype), np.empty(a.shape, a.dtype)
     # Numba makes the parameters' type the arrays' own.
-    if a.ndim == 2:
-        compiled(a[None], _bias(b, a), h[None], d[None], *parameters)
-    else:
-        compiled(_three(a), _bias(b, a), _three(h), _three(d), *parameters)
+    compiled(_three(a), _bias(b, a), _three(h), _three(d), *parameters)
     return a, h, d
 
 
