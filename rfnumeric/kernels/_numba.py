@@ -8,7 +8,6 @@ timed step. Every loop sees three axes (population, batch, units) of contiguous 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -84,74 +83,67 @@ def _leaky_relu(a, b, h, d, slope):
                 d[k, i, j] = 1 if v > 0 else slope
 
 
-@compiled(*both("void(T[:,:,::1], T[:,::1], T[:,:,::1], T[:,:,::1], T)"))
-def _leaky_softplus(a, b, h, d, slope):
-    with_bias = b.shape[1] > 0
+@compiled(*both("void(T[:,:,::1], T[:,:,::1], T[:,:,::1], T[:,:,::1], T)"))
+def _leaky_softplus(a, t, h, d, slope):
+    """Fill d, and h over log(1 + t), from t = exp(−|a|)."""
     zero = slope - slope  # 0 and 1 in the arrays' own precision
     one = math.exp(zero)
     for k in range(a.shape[0]):
         for i in range(a.shape[1]):
             for j in range(a.shape[2]):
-                v = a[k, i, j]
-                if with_bias:
-                    v += b[k, j]
-                    a[k, i, j] = v
-                t = math.exp(-abs(v))
-                sigmoid = one / (one + t) if v >= 0 else t / (one + t)
+                v, u = a[k, i, j], t[k, i, j]
+                sigmoid = (one if v >= 0 else u) / (one + u)
                 # max(v, 0) written so that a NaN stays a NaN and −∞ does not become one.
-                softplus = (zero if v < 0 else v) + math.log1p(t)
+                softplus = (zero if v < 0 else v) + h[k, i, j]
                 h[k, i, j] = slope * v + (one - slope) * softplus
                 d[k, i, j] = slope + (one - slope) * sigmoid
-
-
-@compiled(*both("void(T[:,:,::1], T[:,::1], T[:,:,::1], T[:,:,::1])"))
-def _tanh(a, b, h, d):
-    with_bias = b.shape[1] > 0
-    for k in range(a.shape[0]):
-        for i in range(a.shape[1]):
-            for j in range(a.shape[2]):
-                v = a[k, i, j]
-                if with_bias:
-                    v += b[k, j]
-                    a[k, i, j] = v
-                t = math.tanh(v)
-                h[k, i, j] = t
-                d[k, i, j] = 1 - t * t
 
 
 @implements("bias_identity", "numpy")
 def bias_identity(z: np.ndarray, b: np.ndarray | None) -> tuple:
     """See `reference.bias_identity`; adds the bias into `z`."""
-    if b is not None:
-        z = _pre_activation(z, b)
-        _add_bias(_three(z), _bias(b, z))
-    return z, z, np.ones_like(z)
+    a = z if b is None else _with_bias(z, b)
+    return a, a, np.ones_like(a)
 
 
-def _bias_activation(compiled: Callable[..., Any], z: np.ndarray, b: np.ndarray | None, *parameters: Any) -> tuple:
+def _with_bias(z: np.ndarray, b: np.ndarray | None) -> np.ndarray:
     a = _pre_activation(z, b)
-    h, d = np.empty(a.shape, a.dtype), np.empty(a.shape, a.dtype)
-    # Numba makes the parameters' type the arrays' own.
-    compiled(_three(a), _bias(b, a), _three(h), _three(d), *parameters)
-    return a, h, d
+    if b is not None:
+        _add_bias(_three(a), _bias(b, a))
+    return a
 
 
 @implements("bias_leaky_relu", "numpy")
 def bias_leaky_relu(z: np.ndarray, b: np.ndarray | None, negative_slope: float) -> tuple:
     """See `reference.bias_leaky_relu`; adds the bias into `z`."""
-    return _bias_activation(_leaky_relu, z, b, negative_slope)
+    a = _pre_activation(z, b)
+    h, d = np.empty(a.shape, a.dtype), np.empty(a.shape, a.dtype)
+    # Numba makes the slope's type the arrays' own.
+    _leaky_relu(_three(a), _bias(b, a), _three(h), _three(d), negative_slope)
+    return a, h, d
+
+
+# exp, log1p and tanh are NumPy's: it computes a vector of them at a time, where a compiled loop asks libm for each.
 
 
 @implements("bias_leaky_softplus", "numpy")
 def bias_leaky_softplus(z: np.ndarray, b: np.ndarray | None, negative_slope: float) -> tuple:
     """See `reference.bias_leaky_softplus`; adds the bias into `z`."""
-    return _bias_activation(_leaky_softplus, z, b, negative_slope)
+    a = _with_bias(z, b)
+    t = np.abs(a)
+    np.exp(np.negative(t, out=t), out=t)
+    h, d = np.log1p(t), np.empty(a.shape, a.dtype)
+    _leaky_softplus(_three(a), _three(t), _three(h), _three(d), negative_slope)
+    return a, h, d
 
 
 @implements("bias_tanh", "numpy")
 def bias_tanh(z: np.ndarray, b: np.ndarray | None) -> tuple:
     """See `reference.bias_tanh`; adds the bias into `z`."""
-    return _bias_activation(_tanh, z, b)
+    a = _with_bias(z, b)
+    h = np.tanh(a)
+    d = h * h
+    return a, h, np.subtract(1, d, out=d)
 
 
 @compiled(*both("int64(T[:,:,::1], int64[:,::1], T[:,:,::1], T[::1], int64[::1])"))
