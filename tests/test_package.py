@@ -36,7 +36,7 @@ def test_compiled_loops_leave_nothing_in_the_package():
     from rfnumeric.kernels import _numba
 
     package = Path(rfnumeric.__file__).parent
-    assert package not in Path(_numba._leaky_relu._cache.cache_path).parents
+    assert package not in Path(_numba.leaky_relu_loop._cache.cache_path).parents
 
 
 def test_import_contract():

@@ -15,10 +15,12 @@ bias_leaky_relu = Kernel(reference.bias_leaky_relu)
 bias_leaky_softplus = Kernel(reference.bias_leaky_softplus)
 bias_tanh = Kernel(reference.bias_tanh)
 coupled_steps = Kernel(reference_linalg.coupled_steps)
+gated_product = Kernel(reference.gated_product)
 gather_scale = Kernel(reference.gather_scale)
 gram_inverse = Kernel(reference.gram_inverse)
 gram_pinv = Kernel(reference_linalg.gram_pinv)
 kronecker_apply = Kernel(reference_linalg.kronecker_apply)
+layer_leaky_relu = Kernel(reference.layer_leaky_relu)
 matmul = Kernel(reference.matmul)
 meyer_update = Kernel(reference_linalg.meyer_update)
 momentum_update = Kernel(reference_optimizers.momentum_update)
@@ -39,10 +41,12 @@ __all__ = [
     "bias_tanh",
     "coupled_steps",
     "forced_reference",
+    "gated_product",
     "gather_scale",
     "gram_inverse",
     "gram_pinv",
     "kronecker_apply",
+    "layer_leaky_relu",
     "matmul",
     "meyer_update",
     "momentum_update",

@@ -2,8 +2,8 @@
 
 **Not yet run on a GPU**: every kernel of `NOT_YET_RUN_ON_A_GPU`. Their twin tests are marked ``gpu`` and run where CuPy
 finds a device. What is checked without one: the CUDA C compiles (nvcc), the bodies of the kernels, compiled for the
-host, agree with the reference, and CuPy has the names used here. Products (`matmul`), `gram_inverse` and
-`solve_positive` have no twin here: the reference already calls cuBLAS and cuSOLVER.
+host, agree with the reference, and CuPy has the names used here. Products (`matmul`, `gated_product`), `gram_inverse`
+and `solve_positive` have no twin here: the reference already calls cuBLAS and cuSOLVER.
 
 Nothing waits for the device, so a label or an index out of range cannot raise as it does on NumPy: it gives NaN.
 """
@@ -30,6 +30,7 @@ NOT_YET_RUN_ON_A_GPU = (
     "gather_scale",
     "gram_pinv",
     "kronecker_apply",
+    "layer_leaky_relu",
     "meyer_update",
     "momentum_update",
     "penrose_norms",
@@ -86,6 +87,12 @@ def bias_identity(z: Any, b: Any) -> tuple:
 def bias_leaky_relu(z: Any, b: Any, negative_slope: float) -> tuple:
     """See `reference.bias_leaky_relu`; writes into nothing."""
     return _bias_activation("leaky_relu", LEAKY_RELU, z, b, float(negative_slope))
+
+
+@implements("layer_leaky_relu", "cupy")
+def layer_leaky_relu(x: Any, W: Any, b: Any, negative_slope: float) -> tuple:
+    """See `reference.layer_leaky_relu`."""
+    return bias_leaky_relu(cupy.matmul(x, cupy.swapaxes(W, -1, -2)), b, negative_slope)
 
 
 @implements("bias_leaky_softplus", "cupy")

@@ -45,7 +45,7 @@ def _pre_activation(z: np.ndarray, b: np.ndarray | None) -> np.ndarray:
 _NO_BIAS = {np.dtype(t): np.empty((0, 0), t) for t in ("float32", "float64")}
 
 
-def _bias(b: np.ndarray | None, a: np.ndarray) -> np.ndarray:
+def bias_rows(b: np.ndarray | None, a: np.ndarray) -> np.ndarray:
     """Return the bias as (members, n), or an empty array where there is none.
 
     Raises
@@ -70,7 +70,7 @@ def _add_bias(a, b):
 
 
 @compiled(*both("void(T[:,:,::1], T[:,::1], T[:,:,::1], T[:,:,::1], T)"))
-def _leaky_relu(a, b, h, d, slope):
+def leaky_relu_loop(a, b, h, d, slope):
     with_bias = b.shape[1] > 0
     for k in range(a.shape[0]):
         for i in range(a.shape[1]):
@@ -109,7 +109,7 @@ def bias_identity(z: np.ndarray, b: np.ndarray | None) -> tuple:
 def _with_bias(z: np.ndarray, b: np.ndarray | None) -> np.ndarray:
     a = _pre_activation(z, b)
     if b is not None:
-        _add_bias(_three(a), _bias(b, a))
+        _add_bias(_three(a), bias_rows(b, a))
     return a
 
 
@@ -119,7 +119,7 @@ def bias_leaky_relu(z: np.ndarray, b: np.ndarray | None, negative_slope: float) 
     a = _pre_activation(z, b)
     h, d = np.empty(a.shape, a.dtype), np.empty(a.shape, a.dtype)
     # Numba makes the slope's type the arrays' own.
-    _leaky_relu(_three(a), _bias(b, a), _three(h), _three(d), negative_slope)
+    leaky_relu_loop(_three(a), bias_rows(b, a), _three(h), _three(d), negative_slope)
     return a, h, d
 
 

@@ -20,14 +20,14 @@ BLOCK = 16
 WORTH_SHARING = 2**17
 """Multiplications in a stack's products that take as long as handing them out, some 5 µs."""
 
-_ROUTINES = {
+ROUTINES = {
     np.dtype(t): get_cython_function_address("scipy.linalg.cython_blas", f"{letter}gemm")
     for letter, t in zip("sdcz", "fdFD", strict=True)
 }
 
 
 @intrinsic
-def _call(typing_context, routine, arguments):
+def call_routine(typing_context, routine, arguments):
     """Call a Fortran subroutine by its address: numbers by reference, arrays by their addresses (of type intp)."""
 
     def generate(context, builder, signature, values):
@@ -69,7 +69,7 @@ def _multiply_member(i, numbers, alpha, beta, C, by_columns):
     c = np.intp(columns.ctypes.data) if by_columns else np.intp(C[i].ctypes.data)
     transposed, sizes = (np.uint8(trans_a), np.uint8(trans_b)), (np.int32(m), np.int32(n), np.int32(k))
     first, second = (A + i * A_step, np.int32(lda)), (B + i * B_step, np.int32(ldb))
-    _call(gemm, transposed + sizes + (alpha[i],) + first + second + (beta, c, np.int32(ldc)))  # type: ignore[call-arg]
+    call_routine(gemm, transposed + sizes + (alpha[i],) + first + second + (beta, c, np.int32(ldc)))  # type: ignore[call-arg]
     if by_columns:
         copy_columns(columns, C[i])
 
@@ -104,7 +104,7 @@ def multiply(A: np.ndarray, B: np.ndarray, C: np.ndarray, alpha: Any, beta: floa
     members, *shape = C.shape
     # BLAS sees row-major matrices as their transposes: Cᵀ = BᵀAᵀ. A column-major C is computed as it stands.
     first, second, (m, n) = (A, B, shape) if by_columns else (B, A, shape[::-1])
-    numbers = (_ROUTINES[C.dtype], *_factor(first, by_columns), *_factor(second, by_columns), m, n, A.shape[-1], m)
+    numbers = (ROUTINES[C.dtype], *_factor(first, by_columns), *_factor(second, by_columns), m, n, A.shape[-1], m)
     arguments = numbers, np.full(members, alpha, dtype=C.dtype), C.dtype.type(beta), C, by_columns
     if C.size * A.shape[-1] < WORTH_SHARING:
         _in_turn(*arguments)

@@ -102,6 +102,41 @@ def bias_leaky_relu(z: Array, b: Array | None, negative_slope: float) -> tuple[A
     return a, xp.where(positive, a, a * negative_slope), d_sigma
 
 
+def layer_leaky_relu(x: Array, W: Array, b: Array | None, negative_slope: float) -> tuple[Array, Array, Array]:
+    """Leaky ReLU layer from its input on: the product x Wᵀ, then `bias_leaky_relu`.
+
+    Parameters
+    ----------
+    x : array, shape (..., batch, n_in)
+    W : array, shape (..., n, n_in)
+    b : array, shape (..., n), or None
+    negative_slope : float
+        α, dimensionless, 0 ≤ α ≤ 1.
+
+    Returns
+    -------
+    a, h, d_sigma : array, shape (..., batch, n)
+    """
+    return bias_leaky_relu(matmul(x, array_namespace(W).matrix_transpose(W)), b, negative_slope)
+
+
+def gated_product(delta: Array, M: Array, d_sigma: Array) -> Array:
+    """Carry δ one layer back and gate it: δ Mᵀ ⊙ σ'(a), which is D_l M δ for samples in rows.
+
+    Parameters
+    ----------
+    delta : array, shape (..., batch, n_out)
+    M : array, shape (..., n, n_out)
+        May be a transposed view, as backpropagation's Wᵀ is; no copy is made of it.
+    d_sigma : array, shape (..., batch, n)
+
+    Returns
+    -------
+    array, shape (..., batch, n)
+    """
+    return matmul(delta, array_namespace(M).matrix_transpose(M)) * d_sigma
+
+
 def bias_leaky_softplus(z: Array, b: Array | None, negative_slope: float) -> tuple[Array, Array, Array]:
     """Leaky softplus layer: h = αa + (1 − α) log(1 + eᵃ), σ'(a) = α + (1 − α)/(1 + e⁻ᵃ), a = z + b.
 

@@ -18,6 +18,7 @@ ACCELERATED: dict[str, tuple[str, ...]] = {
     "numpy": (
         "rfnumeric.kernels._blas",
         "rfnumeric.kernels._numba",
+        "rfnumeric.kernels._layers",
         "rfnumeric.kernels._blas_linalg",
         "rfnumeric.kernels._numba_linalg",
         "rfnumeric.kernels._numba_coupled",

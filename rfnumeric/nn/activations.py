@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from rfnumeric import kernels
-from rfnumeric.backend import array_namespace, copy, eps
+from rfnumeric.backend import array_namespace, copy, eps, transpose
 from rfnumeric.typing import Array
 
 
@@ -29,6 +29,21 @@ class Activation:
         a, h, d_sigma : array, shape (..., batch, n)
         """
         raise NotImplementedError
+
+    def layer(self, x: Array, W: Array, b: Array | None) -> tuple[Array, Array, Array]:
+        """Return a = xWᵀ + b, h = σ(a) and σ'(a): `evaluate` for a layer of weights W.
+
+        Parameters
+        ----------
+        x : array, shape (..., batch, n_in)
+        W : array, shape (..., n, n_in)
+        b : array, shape (..., n), or None
+
+        Returns
+        -------
+        a, h, d_sigma : array, shape (..., batch, n)
+        """
+        return self.evaluate(kernels.matmul(x, transpose(W)), b)
 
     def forward(self, a: Array) -> Array:
         """Return σ(a)."""
@@ -119,6 +134,12 @@ class LeakyReLU(Activation):
     def evaluate(self, z: Array, b: Array | None) -> tuple[Array, Array, Array]:
         """See `Activation.evaluate`."""
         return kernels.bias_leaky_relu(z, b, self.negative_slope)
+
+    def layer(self, x: Array, W: Array, b: Array | None) -> tuple[Array, Array, Array]:
+        """See `Activation.layer`; one kernel."""
+        if type(self) is not LeakyReLU:  # a class derived from it may evaluate otherwise
+            return super().layer(x, W, b)
+        return kernels.layer_leaky_relu(x, W, b, self.negative_slope)
 
     def inverse(self, h: Array) -> Array:
         """Return h for h > 0, else h/α.

@@ -113,8 +113,7 @@ class Network:
         """
         trace = Trace(h=[x])
         for l in range(1, self.L + 1):
-            z = kernels.matmul(trace.h[l - 1], transpose(self.W[l]))
-            a, h, d_sigma = self.activation(l).evaluate(z, self.b[l])
+            a, h, d_sigma = self.activation(l).layer(trace.h[l - 1], self.W[l], self.b[l])
             trace.a.append(a)
             trace.h.append(h)
             trace.d_sigma.append(d_sigma)

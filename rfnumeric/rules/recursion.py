@@ -27,8 +27,7 @@ def gated_deltas(network: Network, trace: Trace, e: Array, M: list[Array | None]
     delta: list[Array] = [None] * (network.L + 1)
     delta[network.L] = trace.d_sigma[network.L] * e
     for l in range(network.L - 1, 0, -1):
-        delta[l] = kernels.matmul(delta[l + 1], transpose(M[l + 1]))
-        delta[l] *= trace.d_sigma[l]
+        delta[l] = kernels.gated_product(delta[l + 1], M[l + 1], trace.d_sigma[l])
     return delta
 
 

@@ -135,6 +135,21 @@ def bound_bias_tanh(e: float, z: Any, b: Any) -> list:
     return [0.0, 8 * e * np.minimum(pre_activation(z, b), 1), 16 * e]
 
 
+def bound_layer_leaky_relu(e: float, x: Any, W: Any, b: Any, slope: float) -> list:
+    size = absolute(x) @ transposed(absolute(W))
+    a = x.astype(np.float64) @ transposed(W.astype(np.float64))
+    of_a = bound_matmul(e, x, transposed(W))[0]
+    if b is not None:
+        a, of_a = a + b[..., None, :], of_a + 2 * e * (size + absolute(b)[..., None, :])
+    # |h| ≤ |a|, rounded once more; and σ' is anything where the sign of a is below rounding.
+    return [of_a, of_a + 2 * e * absolute(a), np.where(np.abs(a) <= of_a, 1.0, 0.0)]
+
+
+def bound_gated_product(e: float, delta: Any, M: Any, d_sigma: Any) -> list:
+    size = absolute(delta) @ transposed(absolute(M))
+    return [(bound_matmul(e, delta, transposed(M))[0] + 2 * e * size) * absolute(d_sigma)]
+
+
 def bound_softmax_cross_entropy(e: float, h: Any, labels: Any) -> list:
     # exp within 4 ulp on each side, a sum of `classes` numbers; a softmax entry is at most 1.
     classes, batch = h.shape[-1], h.shape[-2]
@@ -252,6 +267,25 @@ def draw_bias(c: Case) -> list:
 
 def draw_bias_slope(c: Case) -> list:
     return [*draw_bias(c), c.choice(0.0, 0.01, 0.3, 1.0)]
+
+
+def draw_layer_leaky_relu(c: Case) -> list:
+    lead, batch, n, k = c.lead(), c.size(), c.size(), c.size()
+    x = c.array(*c.shared(lead), batch, k, special=SPECIAL_IN_PRODUCTS)
+    W = c.array(*c.shared(lead), n, k, special=SPECIAL_IN_PRODUCTS)
+    b = c.choice(None, c.array(*c.shared(lead), n, special=SPECIAL_IN_PRODUCTS))
+    return [x, W, b, c.choice(0.0, 0.01, 0.3, 1.0)]
+
+
+def draw_gated_product(c: Case) -> list:
+    lead, batch, n, k = c.lead(), c.size(), c.size(), c.size()
+    delta = c.array(*c.shared(lead), batch, k, special=SPECIAL_IN_PRODUCTS)
+    M = c.array(*c.shared(lead), n, k, special=SPECIAL_IN_PRODUCTS)
+    if c.choice(True, False):  # backpropagation's view of W
+        M = c.array(*c.shared(lead), k, n, special=SPECIAL_IN_PRODUCTS).swapaxes(-1, -2)
+    # Not infinite: times a product that rounding takes to 0 on one side alone it would be NaN there.
+    d_sigma = c.array(*c.shared(lead), batch, n, special=(0.0, -0.0, 1e15))
+    return [delta, M, d_sigma]
 
 
 def draw_softmax_cross_entropy(c: Case) -> list:
@@ -389,9 +423,11 @@ TWINS = {
     "bias_tanh": Twin(draw_bias, bound_bias_tanh, (0,)),
     "coupled_steps": Twin(draw_coupled_steps, bound_coupled_steps),
     "gather_scale": Twin(draw_gather_scale, bound_gather_scale),
+    "gated_product": Twin(draw_gated_product, bound_gated_product),
     "gram_inverse": Twin(draw_gram_inverse, bound_gram_inverse),
     "gram_pinv": Twin(draw_gram_pinv, bound_gram_pinv),
     "kronecker_apply": Twin(draw_kronecker_apply, bound_kronecker_apply),
+    "layer_leaky_relu": Twin(draw_layer_leaky_relu, bound_layer_leaky_relu),
     "matmul": Twin(draw_matmul, bound_matmul),
     "meyer_update": Twin(draw_meyer_update, bound_meyer_update),
     "momentum_update": Twin(draw_momentum_update, bound_momentum_update, (0, 1)),

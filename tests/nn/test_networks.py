@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rfnumeric.backend import Streams, eps, get_backend, to_numpy
-from rfnumeric.nn import Identity, Network, Tanh, init_network
+from rfnumeric.nn import Identity, LeakyReLU, Network, Tanh, init_network
 from rfnumeric.testing import check_backend
 from rfnumeric.testing.strategies import known_network, networks
 
@@ -95,6 +95,20 @@ def test_hidden_and_output_activation():
     np.testing.assert_array_equal(trace.h[2], trace.a[2])
     assert known.network.activation(1) == Tanh()
     assert known.network.activation(2) == Identity()
+
+
+def test_an_activation_derived_from_a_built_in_one_is_the_one_that_runs():
+    class Doubled(LeakyReLU):
+        def evaluate(self, z, b):
+            a, h, d_sigma = super().evaluate(z, b)
+            return a, 2 * h, 2 * d_sigma
+
+    known = known_network([3, 4, 2], 5, 0, NUMPY64, hidden="leaky-relu", output="identity")
+    plain = known.network.forward(known.x)
+    known.network.hidden = Doubled(known.network.hidden.negative_slope)
+    trace = known.network.forward(known.x)
+    np.testing.assert_array_equal(trace.h[1], 2 * plain.h[1])
+    np.testing.assert_array_equal(trace.d_sigma[1], 2 * plain.d_sigma[1])
 
 
 @pytest.mark.parametrize("bias", [False, True])
