@@ -2,7 +2,8 @@
 
 No ``fastmath`` and no parallel reductions: results do not depend on the number of threads. Signatures are explicit and
 the machine code is cached, so that compilation happens once, when the first NumPy array arrives, and never inside a
-timed step. Every loop sees three axes (population, batch, units) of contiguous arrays; the wrappers provide them.
+timed step. A loop sees contiguous arrays with three axes (population, batch, units), or two (rows, units); the wrappers
+provide them.
 """
 
 from __future__ import annotations
@@ -23,6 +24,13 @@ def _three(X: np.ndarray) -> np.ndarray:
         X = np.array(X, order="C")
     # The first two forms are what a training step brings; they are also the cheapest to make.
     return X[None] if X.ndim == 2 else X if X.ndim == 3 else X.reshape(math.prod(X.shape[:-2]), *X.shape[-2:])
+
+
+def _rows(X: np.ndarray) -> np.ndarray:
+    """View (..., batch, n) as (rows, n), where each sample stands for itself; copies as `_three` does."""
+    if not X.flags.carray:
+        X = np.array(X, order="C")
+    return X if X.ndim == 2 else X.reshape(math.prod(X.shape[:-1]), X.shape[-1])
 
 
 def _writable(X: np.ndarray) -> np.ndarray:
@@ -225,32 +233,31 @@ def _squared_norm(x):
     return total
 
 
-@compiled(*both("void(T[:,:,::1], T[:,:,::1], T[:,:,::1], T, int64, boolean, T, T[:,:,::1], T[:,:,::1])"))
+@compiled(*both("void(T[:,::1], T[:,::1], T[:,::1], T, int64, boolean, T, T[:,::1], T[:,::1])"))
 def _reciprocal_derivative(u, d, h, damping, own_layer, normalize, bias, s, delta):
     zero = bias - bias  # in the arrays' own precision
-    for k in range(u.shape[0]):
-        for i in range(u.shape[1]):
-            squared = bias
+    for i in range(u.shape[0]):
+        squared = bias
+        if normalize:
+            squared += _squared_norm(h[i])
+        for j in range(u.shape[1]):
+            v, slope = u[i, j], d[i, j]
+            if damping > 0:
+                reciprocal = v * slope / (slope * slope + damping)
+            elif slope == 0:
+                reciprocal = zero
+            else:
+                reciprocal = v / slope
+            s[i, j] = reciprocal
+            if own_layer == 0:
+                own = reciprocal
+            elif own_layer == 1:
+                own = v * slope
+            else:
+                own = v
             if normalize:
-                squared += _squared_norm(h[k, i])
-            for j in range(u.shape[2]):
-                v, slope = u[k, i, j], d[k, i, j]
-                if damping > 0:
-                    reciprocal = v * slope / (slope * slope + damping)
-                elif slope == 0:
-                    reciprocal = zero
-                else:
-                    reciprocal = v / slope
-                s[k, i, j] = reciprocal
-                if own_layer == 0:
-                    own = reciprocal
-                elif own_layer == 1:
-                    own = v * slope
-                else:
-                    own = v
-                if normalize:
-                    own = own / squared if squared != 0 else zero
-                delta[k, i, j] = own
+                own = own / squared if squared != 0 else zero
+            delta[i, j] = own
 
 
 _OWN_LAYER = {"reciprocal": 0, "derivative": 1, "none": 2}
@@ -273,18 +280,8 @@ def reciprocal_derivative(
     if d_sigma.shape[-1] != u.shape[-1]:
         raise ValueError(f"d_sigma must have the {u.shape[-1]} units of u {u.shape}; got shape {d_sigma.shape}.")
     s, delta = np.empty(u.shape, dtype=u.dtype), np.empty(u.shape, dtype=u.dtype)
-    kind = u.dtype.type
-    _reciprocal_derivative(
-        _three(u),
-        _three(d_sigma),
-        _three(h),
-        kind(damping),
-        _OWN_LAYER[own_layer],
-        normalize,
-        kind(1 if has_bias else 0),
-        _three(s),
-        _three(delta),
-    )
+    numbers = damping, _OWN_LAYER[own_layer], normalize, 1.0 if has_bias else 0.0
+    _reciprocal_derivative(_rows(u), _rows(d_sigma), _rows(h), *numbers, _rows(s), _rows(delta))
     return s, delta
 
 
