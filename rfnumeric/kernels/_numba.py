@@ -154,36 +154,44 @@ def bias_tanh(z: np.ndarray, b: np.ndarray | None) -> tuple:
     return a, h, np.subtract(1, d, out=d)
 
 
-@compiled(*both("int64(T[:,:,::1], int64[:,::1], T[:,:,::1], T[::1], int64[::1])"))
-def _softmax_cross_entropy(h, labels, e, loss, correct):
-    classes = h.shape[2]
+@compiled(*both("int64(T[:,:,::1], int64[:,::1], T[:,:,::1], T[:,::1], boolean[:,::1])"))
+def _shift(h, labels, e, at_label, right):
+    """Subtract each row's largest score; return the first row whose label is out of range, or −1."""
     for k in range(h.shape[0]):
-        loss_k = 0.0
-        correct_k = 0
         for i in range(h.shape[1]):
             label = labels[k, i]
-            if label < 0 or label >= classes:
+            if label < 0 or label >= h.shape[2]:
                 return i
             best = 0
-            for j in range(1, classes):
+            for j in range(1, h.shape[2]):
                 if h[k, i, j] > h[k, i, best]:
                     best = j
             top = h[k, i, best]
-            total = top - top  # 0 in the arrays' own precision; NaN where ∞ − ∞ will be one anyway
-            for j in range(classes):
-                t = math.exp(h[k, i, j] - top)
-                e[k, i, j] = t
-                total += t
-            loss_i = math.log(total) - (h[k, i, label] - top)
-            for j in range(classes):
+            for j in range(h.shape[2]):
+                e[k, i, j] = h[k, i, j] - top
+            at_label[k, i] = e[k, i, label]
+            right[k, i] = best == label
+    return -1
+
+
+@compiled(*both("void(T[:,:,::1], int64[:,::1], T[:,::1], boolean[:,::1], T[::1], int64[::1])"))
+def _normalize(e, labels, at_label, right, loss, correct):
+    for k in range(e.shape[0]):
+        loss_k = 0.0
+        correct_k = 0
+        for i in range(e.shape[1]):
+            total = loss[k] - loss[k]  # 0 in the arrays' own precision
+            for j in range(e.shape[2]):
+                total += e[k, i, j]
+            for j in range(e.shape[2]):
                 e[k, i, j] /= total
-            e[k, i, label] -= 1
+            e[k, i, labels[k, i]] -= 1
+            loss_i = math.log(total) - at_label[k, i]
             loss_k += loss_i
-            if best == label and not math.isnan(loss_i):
+            if right[k, i] and not math.isnan(loss_i):
                 correct_k += 1
         loss[k] = loss_k
         correct[k] = correct_k
-    return -1
 
 
 @implements("softmax_cross_entropy", "numpy")
@@ -201,16 +209,19 @@ def softmax_cross_entropy(h: np.ndarray, labels: np.ndarray) -> tuple:
         h = _broadcast(h, (*lead, h.shape[-2]), 1)
         labels = np.broadcast_to(labels, h.shape[:-1])
     members = math.prod(lead)
-    e = np.empty(h.shape, dtype=h.dtype)
-    loss, correct = np.empty(members, dtype=h.dtype), np.empty(members, dtype=np.int64)
-    every = _writable(labels.astype(np.int64, copy=False)).reshape(members, h.shape[-2])
-    row = _softmax_cross_entropy(_three(h), every, e.reshape(members, *h.shape[-2:]), loss, correct)
+    rows = (members, h.shape[-2])
+    e = np.empty((*rows, h.shape[-1]), dtype=h.dtype)
+    loss, correct = np.zeros(members, dtype=h.dtype), np.empty(members, dtype=np.int64)
+    at_label, right = np.empty(rows, dtype=h.dtype), np.empty(rows, dtype=np.bool_)
+    every = _writable(labels.astype(np.int64, copy=False)).reshape(rows)
+    row = _shift(_three(h), every, e, at_label, right)
     if row >= 0:
         raise ValueError(
             f"labels must lie in 0…{h.shape[-1] - 1}, one for each of the network's {h.shape[-1]} outputs; "
             f"sample {row} of the batch does not. Give the network as many outputs as the data has classes."
         )
-    return e, loss.reshape(lead)[()], correct.reshape(lead)[()]
+    _normalize(np.exp(e, out=e), every, at_label, right, loss, correct)
+    return e.reshape(h.shape), loss.reshape(lead)[()], correct.reshape(lead)[()]
 
 
 @compiled(*both("T(T[::1])"))
