@@ -6,7 +6,7 @@ import numpy as np
 from scipy.linalg.blas import sgemm
 
 from rfnumeric import kernels
-from rfnumeric.backend import get_backend, synchronize
+from rfnumeric.backend import get_backend, synchronize, transpose
 from rfnumeric.errors import BackendError
 
 
@@ -72,7 +72,7 @@ class Products:
     param_names = ("contestant", "kernel", "batch", "n", "backend")
     params = (
         ["product", "kernel", "reference"],
-        ["matmul", "add_outer", "sgd_update"],
+        ["matmul", "layer_leaky_relu", "gated_product", "add_outer", "sgd_update"],
         [32, 256],
         [400, 1000],
         ["numpy"],
@@ -88,12 +88,19 @@ class Products:
         function = found if contestant == "kernel" else found.reference
         if contestant == "product":
             # BLAS sees a row-major matrix as its transpose.
-            if kernel == "matmul":
-                self.run = lambda: sgemm(1.0, W.T, h.T)
-            else:
-                self.run = lambda: sgemm(1e-9, h.T, u.T, beta=1.0, c=W.T, trans_b=1, overwrite_c=1)
+            self.run = {
+                "matmul": lambda: sgemm(1.0, W.T, h.T),
+                "gated_product": lambda: sgemm(1.0, W.T, h.T),
+                "layer_leaky_relu": lambda: sgemm(1.0, h.T, W.T, trans_a=1),  # the quicker order
+            }.get(kernel, lambda: sgemm(1e-9, h.T, u.T, beta=1.0, c=W.T, trans_b=1, overwrite_c=1))
         else:
-            arguments = {"matmul": (h, W), "add_outer": (W, u, h, 1e-9), "sgd_update": (W, None, u, h, 1e-9)}[kernel]
+            arguments = {
+                "matmul": (h, W),
+                "layer_leaky_relu": (h, W, None, 0.01),
+                "gated_product": (h, transpose(W), u),
+                "add_outer": (W, u, h, 1e-9),
+                "sgd_update": (W, None, u, h, 1e-9),
+            }[kernel]
             self.run = lambda: function(*arguments)
         self.run()
 

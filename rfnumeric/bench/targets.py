@@ -159,6 +159,20 @@ def _accuracy_lost(results: Results) -> float | None:
     return None if ours is None or theirs is None else theirs["value"] - ours["value"]
 
 
+def _slowest_kernel(results: Results) -> float | None:
+    """Return the largest ratio of a CPU kernel's time to its reference's, over all sizes.
+
+    Of those that are no products: NumPy's products, beside SciPy's in one process, show the quarrel of two BLAS.
+    """
+    name = "kernels.Kernels.time_call"
+    own = [r for r in results if r["name"] == name and r["params"]["contestant"] == "kernel"]
+    cpu = [r["params"] for r in own if r["params"]["backend"] == "numpy"]
+    ratios = [
+        _over(*(find(results, name, **{**params, "contestant": c}) for c in ("kernel", "reference"))) for params in cpu
+    ]
+    return max((ratio for ratio in ratios if ratio is not None), default=None)
+
+
 POPULATION = {"K": 20, "rule": "backprop", "backend": "numpy"}
 
 TARGETS = (
@@ -204,6 +218,7 @@ TARGETS = (
         "",
         worst("memory.Reciprocal.track_peak"),
     ),
+    Target("slowest elementwise CPU kernel / its reference", 1, True, "", _slowest_kernel),
     Target("rfnumeric --help", 0.4, True, " s", worst("startup.Startup.time_process", contestant="rfnumeric --help")),
     Target("import rfnumeric", 0.3, True, " s", worst("startup.Startup.time_process", contestant="import rfnumeric")),
     Target(

@@ -63,18 +63,17 @@ def bias_rows(b: np.ndarray | None, a: np.ndarray) -> np.ndarray:
     """
     if b is None:
         return _NO_BIAS[a.dtype]
-    members, n = 1 if a.ndim == 2 else math.prod(a.shape[:-2]), a.shape[-1]
-    if b.shape[-1] != n:
-        raise ValueError(f"b must have {n} entries a member, one for each unit of z {a.shape}; got shape {b.shape}.")
+    _check_bias(b, a)
+    if a.ndim == 2 and b.ndim == 1 and b.dtype == a.dtype and b.flags.carray:
+        return b[None]
+    members, n = math.prod(a.shape[:-2]), a.shape[-1]
     return _writable(np.broadcast_to(b, (*a.shape[:-2], n)).astype(a.dtype, copy=False)).reshape(members, n)
 
 
-@compiled(*both("void(T[:,:,::1], T[:,::1])"))
-def _add_bias(a, b):
-    for k in range(a.shape[0]):
-        for i in range(a.shape[1]):
-            for j in range(a.shape[2]):
-                a[k, i, j] += b[k, j]
+def _check_bias(b: np.ndarray, a: np.ndarray) -> None:
+    n = a.shape[-1]
+    if b.shape[-1] != n:
+        raise ValueError(f"b must have {n} entries a member, one for each unit of z {a.shape}; got shape {b.shape}.")
 
 
 @compiled(*both("void(T[:,:,::1], T[:,::1], T[:,:,::1], T[:,:,::1], T)"))
@@ -117,7 +116,8 @@ def bias_identity(z: np.ndarray, b: np.ndarray | None) -> tuple:
 def _with_bias(z: np.ndarray, b: np.ndarray | None) -> np.ndarray:
     a = _pre_activation(z, b)
     if b is not None:
-        _add_bias(_three(a), bias_rows(b, a))
+        _check_bias(b, a)
+        np.add(a, b[..., None, :], out=a)
     return a
 
 

@@ -230,6 +230,19 @@ def test_a_target_of_the_worst_takes_the_worst():
     assert target.evaluate(results)["measured"] == 2.5
 
 
+def test_the_slowest_kernel_is_found_among_those_of_the_cpu():
+    def timed(contestant, kernel, seconds, backend="numpy"):
+        params = {"contestant": contestant, "kernel": kernel, "batch": 32, "n": 400, "backend": backend}
+        return {"name": "kernels.Kernels.time_call", "params": params, "samples_s": [seconds] * 3}
+
+    results = [timed("kernel", "quick", 1.0), timed("reference", "quick", 4.0), timed("kernel", "alone", 9.0)]
+    results += [timed("kernel", "slow", 3.0), timed("reference", "slow", 2.0)]
+    results += [timed("kernel", "slow", 5.0, "cupy"), timed("reference", "slow", 1.0, "cupy")]
+    (target,) = [t for t in bench_targets.TARGETS if "slowest" in t.text]
+    assert target.evaluate(results)["measured"] == 1.5
+    assert target.evaluate([])["measured"] is None
+
+
 def test_target_names_are_benchmarks_that_exist():
     known = {
         f"{topic}.{cls.__name__}.{method}"
