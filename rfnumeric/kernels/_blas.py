@@ -67,12 +67,12 @@ def matmul(A: np.ndarray, B: np.ndarray) -> np.ndarray:
         A, B = np.broadcast_to(A, lead + A.shape[-2:]), np.broadcast_to(B, lead + B.shape[-2:])
     C = np.empty((*lead, A.shape[-2], B.shape[-1]), dtype=A.dtype)
     if C.size:
-        A, B = _members(A), _members(B)
-        _stacks.multiply(A, B, _members(C), 1.0, 0.0, few_rows(A[0], B[0]))
+        A, B = members(A), members(B)
+        _stacks.multiply(A, B, members(C), 1.0, 0.0, few_rows(A[0], B[0]))
     return C
 
 
-def _members(X: np.ndarray) -> np.ndarray:
+def members(X: np.ndarray) -> np.ndarray:
     """View (..., m, n) as (members, m, n)."""
     return X if X.ndim == 3 else X.reshape(-1, *X.shape[-2:])
 
@@ -103,8 +103,8 @@ def add_outer(W: np.ndarray, U: np.ndarray, V: np.ndarray, scale: Any) -> np.nda
         u, trans_u = (U.T, 1) if U.flags.c_contiguous else (U, 0)
         return GEMM[W.dtype](scale, v, u, 1.0, W.T, trans_v, trans_u, 1).T
     lead = W.shape[:-2]
-    U, V = (_members(X if X.shape[:-2] == lead else np.broadcast_to(X, lead + X.shape[-2:])) for X in (U, V))
-    _stacks.multiply(np.swapaxes(U, 1, 2), V, _members(W), np.broadcast_to(scale, lead).ravel(), 1.0)
+    U, V = (members(X if X.shape[:-2] == lead else np.broadcast_to(X, lead + X.shape[-2:])) for X in (U, V))
+    _stacks.multiply(np.swapaxes(U, 1, 2), V, members(W), np.broadcast_to(scale, lead).ravel(), 1.0)
     return W
 
 

@@ -1,17 +1,18 @@
 """CPU kernels of one layer: SciPy's matrix product and the loop that follows it, in a single call of compiled code.
 
 At the papers' batch of 32 a training step is so short that the calls themselves count, and so does every pass over what
-a product has just left in the cache. Single networks only: the members of a population share their calls already.
+a product has just left in the cache. The members of a population share a call, and the threads.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from numba import prange
 
-from rfnumeric.kernels._blas import few_rows, matmul
+from rfnumeric.kernels._blas import few_rows, matmul, members
 from rfnumeric.kernels._jit import both, compiled
 from rfnumeric.kernels._numba import bias_leaky_relu, bias_rows, leaky_relu_loop
-from rfnumeric.kernels._stacks import ROUTINES, call_routine, copy_columns
+from rfnumeric.kernels._stacks import ROUTINES, call_routine, copy_columns, share
 from rfnumeric.kernels.registry import implements
 
 _TRANSPOSED, _AS_IT_IS = np.uint8(ord("T")), np.uint8(ord("N"))
@@ -50,39 +51,91 @@ def _gated_product(gemm, delta, M, transposed, by_columns, d, out):
             out[i, j] *= d[i, j]
 
 
+@compiled(*both("void(int64, int64, T[:,:,::1], T[:,:,::1], T[:,::1], boolean, T[:,:,::1], T[:,:,::1], T[:,:,::1], T)"))
+def _layer_of_member(i, gemm, x, W, b, by_columns, a, h, d, slope):
+    x_i = x[i if len(x) > 1 else 0]  # one for all members, or one for each
+    _layer_leaky_relu(gemm, x_i, W[i], b[i : i + 1], by_columns, a[i], h[i], d[i], slope)
+
+
+@compiled(*both("void(int64, T[:,:,::1], T[:,:,::1], T[:,::1], boolean, T[:,:,::1], T[:,:,::1], T[:,:,::1], T)"))
+def _layers_in_turn(gemm, x, W, b, by_columns, a, h, d, slope):
+    for i in range(len(a)):
+        _layer_of_member(i, gemm, x, W, b, by_columns, a, h, d, slope)
+
+
+@compiled(parallel=True)  # without signatures: compiled when a population first needs it
+def _layers_side_by_side(gemm, x, W, b, by_columns, a, h, d, slope):
+    for i in prange(len(a)):
+        _layer_of_member(i, gemm, x, W, b, by_columns, a, h, d, slope)
+
+
+@compiled(*both("void(int64, int64, T[:,:,::1], T[:,:,::1], boolean, boolean, T[:,:,::1], T[:,:,::1])"))
+def _gated_of_member(i, gemm, delta, M, transposed, by_columns, d, out):
+    _gated_product(gemm, delta[i if len(delta) > 1 else 0], M[i], transposed, by_columns, d[i], out[i])
+
+
+@compiled(*both("void(int64, T[:,:,::1], T[:,:,::1], boolean, boolean, T[:,:,::1], T[:,:,::1])"))
+def _gated_in_turn(gemm, delta, M, transposed, by_columns, d, out):
+    for i in range(len(out)):
+        _gated_of_member(i, gemm, delta, M, transposed, by_columns, d, out)
+
+
+@compiled(parallel=True)
+def _gated_side_by_side(gemm, delta, M, transposed, by_columns, d, out):
+    for i in prange(len(out)):
+        _gated_of_member(i, gemm, delta, M, transposed, by_columns, d, out)
+
+
 @implements("layer_leaky_relu", "numpy")
 def layer_leaky_relu(x: np.ndarray, W: np.ndarray, b: np.ndarray | None, negative_slope: float) -> tuple:
     """See `reference.layer_leaky_relu`."""
-    if not _single(x, W) or (b is not None and b.ndim > 1):
-        return bias_leaky_relu(matmul(x, np.swapaxes(W, -1, -2)), b, negative_slope)
-    shape, dtype = (x.shape[0], W.shape[0]), x.dtype
+    if not _fit(x, W, W) or (b is not None and b.shape[:-1] not in ((), W.shape[:-2])):
+        return bias_leaky_relu(matmul(x, W.mT), b, negative_slope)
+    shape, dtype = (*W.shape[:-2], x.shape[-2], W.shape[-2]), x.dtype
     a, h, d = np.empty(shape, dtype), np.empty(shape, dtype), np.empty(shape, dtype)
-    _layer_leaky_relu(ROUTINES[dtype], x, W, bias_rows(b, a), few_rows(x, W.T), a, h, d, negative_slope)
+    gemm, bias = ROUTINES[dtype], bias_rows(b, a)
+    if W.ndim == 2:
+        _layer_leaky_relu(gemm, x, W, bias, few_rows(x, W.T), a, h, d, negative_slope)
+        return a, h, d
+    x, W, *out = (members(X) for X in (x if x.ndim > 2 else x[None], W, a, h, d))
+    arguments = gemm, x, W, bias, few_rows(x[0], W[0].T), *out, dtype.type(negative_slope)
+    share(len(W), a.size * x.shape[-1], _layers_in_turn, _layers_side_by_side, *arguments)
     return a, h, d
 
 
 @implements("gated_product", "numpy")
 def gated_product(delta: np.ndarray, M: np.ndarray, d_sigma: np.ndarray) -> np.ndarray:
     """See `reference.gated_product`."""
-    transposed = not M.flags.f_contiguous
-    stored = M if transposed else M.T
-    fits = d_sigma.shape == (len(delta), len(M)) and d_sigma.dtype == delta.dtype and d_sigma.flags.carray
-    if not fits or not _single(delta, M, stored):
-        product = matmul(delta, np.swapaxes(M, -1, -2))
+    stored = M.mT
+    if transposed := not stored.flags.c_contiguous:
+        stored = M
+    if not _fit(delta, M, stored) or not _gates(d_sigma, delta, M):
+        product = matmul(delta, M.mT)
         same = product.shape == d_sigma.shape and product.dtype == d_sigma.dtype
         return np.multiply(product, d_sigma, out=product if same else None)
     out = np.empty(d_sigma.shape, d_sigma.dtype)
-    _gated_product(ROUTINES[out.dtype], delta, stored, transposed, few_rows(delta, M.T), d_sigma, out)
+    gemm = ROUTINES[out.dtype]
+    if M.ndim == 2:
+        _gated_product(gemm, delta, stored, transposed, few_rows(delta, M.T), d_sigma, out)
+        return out
+    x, M, stored, d, result = (members(X) for X in (delta if delta.ndim > 2 else delta[None], M, stored, d_sigma, out))
+    arguments = gemm, x, stored, transposed, few_rows(x[0], M[0].T), d, result
+    share(len(M), out.size * x.shape[-1], _gated_in_turn, _gated_side_by_side, *arguments)
     return out
 
 
-def _single(x: np.ndarray, M: np.ndarray, stored: np.ndarray | None = None) -> bool:
-    """Tell whether BLAS can compute x Mᵀ from the arrays as they lie in memory (M as `stored`), for one network."""
+def _fit(x: np.ndarray, M: np.ndarray, stored: np.ndarray) -> bool:
+    """Tell whether the compiled calls compute x Mᵀ from the arrays as they lie in memory (M as `stored`)."""
     return (
-        x.ndim == M.ndim == 2
-        and x.shape[1] == M.shape[1]
+        x.shape[-1] == M.shape[-1]
         and x.dtype == M.dtype
         and x.size > 0 < M.size
         and x.flags.carray
-        and (M if stored is None else stored).flags.carray
+        and stored.flags.carray
+        and (x.ndim == 2 <= M.ndim or x.shape[:-2] == M.shape[:-2])
     )
+
+
+def _gates(d_sigma: np.ndarray, delta: np.ndarray, M: np.ndarray) -> bool:
+    shape = (delta.shape[0], M.shape[0]) if M.ndim == 2 else (*M.shape[:-2], delta.shape[-2], M.shape[-2])
+    return d_sigma.shape == shape and d_sigma.dtype == delta.dtype and d_sigma.flags.carray

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -106,11 +107,27 @@ def multiply(A: np.ndarray, B: np.ndarray, C: np.ndarray, alpha: Any, beta: floa
     first, second, (m, n) = (A, B, shape) if by_columns else (B, A, shape[::-1])
     numbers = (ROUTINES[C.dtype], *_factor(first, by_columns), *_factor(second, by_columns), m, n, A.shape[-1], m)
     arguments = numbers, np.full(members, alpha, dtype=C.dtype), C.dtype.type(beta), C, by_columns
-    if C.size * A.shape[-1] < WORTH_SHARING:
-        _in_turn(*arguments)
+    share(members, C.size * A.shape[-1], _in_turn, _side_by_side, *arguments)
+
+
+def share(members: int, work: int, in_turn: Callable, side_by_side: Callable, *arguments: Any) -> None:
+    """Run one of two loops over a stack: `side_by_side` if its members are to share the threads, else `in_turn`.
+
+    Parameters
+    ----------
+    members : int
+    work : int
+        Multiplications in all of the members' products.
+    in_turn, side_by_side : callable
+        Compiled loops; the latter over a ``prange``.
+    *arguments
+        Of either.
+    """
+    if work < WORTH_SHARING:
+        in_turn(*arguments)
         return
     with one_thread_each(members) as shared:
-        (_side_by_side if shared else _in_turn)(*arguments)
+        (side_by_side if shared else in_turn)(*arguments)
 
 
 def _contiguous(X: np.ndarray) -> np.ndarray:

@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 import threadpoolctl
 
-from rfnumeric.kernels import add_outer, gram_inverse, gram_pinv, matmul, solve_positive
+from rfnumeric.kernels import (
+    add_outer,
+    gated_product,
+    gram_inverse,
+    gram_pinv,
+    layer_leaky_relu,
+    matmul,
+    solve_positive,
+)
 from rfnumeric.kernels._sharing import one_thread_each
 
 DTYPES = ("float32", "float64", "complex64", "complex128")
@@ -42,6 +50,26 @@ def test_a_stack_has_the_bits_of_its_members(dtype, K, threads):
     size = 2 * np.matmul(np.abs(A).astype("float64"), np.abs(W.mT).astype("float64"))
     assert np.all(np.abs(found - exact) <= 2 * 150 * np.finfo(dtype).eps * size)
     assert np.array_equal(found, alone)
+
+
+@pytest.mark.parametrize("dtype", DTYPES[:2])
+@pytest.mark.parametrize("K", [1, 2, 5])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_stack_of_layers_has_the_bits_of_its_members(dtype, K, threads):
+    rng = np.random.default_rng(0)
+    shared, x, W = (draw(rng, *shape, dtype=dtype) for shape in ((32, 150), (K, 32, 150), (K, 130, 150)))
+    b, d = draw(rng, K, 130, dtype=dtype), draw(rng, K, 32, 130, dtype=dtype)
+    views = [W, np.ascontiguousarray(W.mT).mT]
+    with threadpoolctl.threadpool_limits(threads, user_api="blas"):
+        layers = [layer_leaky_relu(inputs, W, b, 0.1) for inputs in (x, shared)]
+        back = [gated_product(x, M, d) for M in views]
+        with one_thread_each(K):
+            for k in range(K):
+                for found, inputs in zip(layers, (x[k], shared), strict=True):
+                    alone = layer_leaky_relu(inputs, W[k], b[k], 0.1)
+                    assert all(np.array_equal(stack[k], own) for stack, own in zip(found, alone, strict=True))
+                for found, M in zip(back, views, strict=True):
+                    assert np.array_equal(found[k], gated_product(x[k], M[k], d[k]))
 
 
 @pytest.mark.parametrize("rate", [0.5, np.array([0.5, -1.0, 2.0])])
