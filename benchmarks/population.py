@@ -21,7 +21,7 @@ class Population:
     )
     quick = {"K": [20], "network": ["narrow"], "rule": ["backprop"]}  # noqa: RUF012
     bound = "bare products"
-    seconds = 9
+    seconds = 20
     settle = 0.15  # the members' threads are OpenMP's, the others' BLAS's
     timeout = 600
 

@@ -47,7 +47,9 @@ class Call:
         return self.clock(self.function, number)
 
 
-def measure(calls: dict[str, Call], budget: float, sample: float, settle: float = SETTLE) -> dict[str, list[float]]:
+def measure(
+    calls: dict[str, Call], budget: float, sample: float, settle: float = SETTLE, most: int = MOST_ROUNDS
+) -> dict[str, list[float]]:
     """Time several functions in interleaved rounds, so that the machine's noise hits all alike.
 
     Parameters
@@ -55,11 +57,13 @@ def measure(calls: dict[str, Call], budget: float, sample: float, settle: float 
     calls : dict
         Name → function and clock. The first call of each compiles, allocates and warms, and is not timed.
     budget : float
-        Seconds for all rounds together; there are at least 3 and at most 15.
+        Seconds for all rounds together; there are at least 3 rounds.
     sample : float
         Seconds that one sample should last: as many calls as fit go into one.
     settle : float
         Seconds of rest before another contestant's turn.
+    most : int
+        Rounds at most.
 
     Returns
     -------
@@ -73,7 +77,7 @@ def measure(calls: dict[str, Call], budget: float, sample: float, settle: float 
         once = call.seconds(1)
         number[name] = max(1, round(sample / max(once, 1e-9)))
         cost += settle + (number[name] + 1) * once
-    rounds = min(max(int(budget / max(cost, 1e-9)), FEWEST_ROUNDS), MOST_ROUNDS)
+    rounds = min(max(int(budget / max(cost, 1e-9)), FEWEST_ROUNDS), most)
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     with _without_garbage_collection():
         for r in range(rounds):

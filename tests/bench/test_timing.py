@@ -114,9 +114,12 @@ def test_rounds_are_interleaved_and_alternate():
     assert len(seconds["a"]) == 3  # 8 s of budget for rounds that cost two calls a contestant, waking included
 
 
-@pytest.mark.parametrize(("budget", "rounds"), [(0.0, FEWEST_ROUNDS), (1e9, MOST_ROUNDS)])
-def test_rounds_stay_between_their_limits(budget, rounds):
-    seconds = measure({"a": Call(lambda: None, lambda function, number: 1.0)}, budget, 0.1)
+@pytest.mark.parametrize(
+    ("budget", "limit", "rounds"),
+    [(0.0, {}, FEWEST_ROUNDS), (1e9, {}, MOST_ROUNDS), (1e9, {"most": 45}, 45), (0.0, {"most": 45}, FEWEST_ROUNDS)],
+)
+def test_rounds_stay_between_their_limits(budget, limit, rounds):
+    seconds = measure({"a": Call(lambda: None, lambda function, number: 1.0)}, budget, 0.1, **limit)
     assert len(seconds["a"]) == rounds
 
 
