@@ -172,3 +172,25 @@ def test_the_page_quotes_how_backprop_overfits():
     assert max(abs(mean(epoch, "test_accuracy") - 40.76) for epoch in range(14, 51)) < 0.6  # the README's words
     assert f"is {test[0]:.2f} % after 14 epochs and {test[1]:.2f} % after 50, and falls to {test[2]:.2f} %" in page
     assert f"rises from {train[0]:.1f} to\n{train[1]:.1f} and {train[2]:.1f} %" in page
+
+
+def test_the_maps_page_says_where_the_unbiased_reciprocal_is_worse():
+    page = (ROOT / "docs" / "initialization-map.md").read_text(encoding="utf-8")
+    kept = results("initialization-map-beta2")["results"]
+    found = [d for d in initialization_map.differences(kept) if d["rule"] == "unbiased"]
+    worse = sorted((d for d in found if d["difference"] < -1), key=lambda d: -d["difference"])
+    rest = [d["difference"] for d in found if d["difference"] >= -1]
+    assert f"at {len(rest)} of the {len(found)} places" in page
+    assert f"at worst {-min(rest):.1f} points behind" in page
+    assert f"up to {max(rest):.1f} points ahead" in page
+    text = " ".join(page.split())
+    behind = [f"{-d['difference']:.1f}" for d in worse]
+    assert [(d["activation"], d["depth"], d["gain"]) for d in worse] == [("leaky-relu", n, g) for n, g in WORSE]
+    (a, b), (c, d), (e, f) = WORSE
+    assert f"{behind[0]} points behind with {a} layers at gain {b:g}, {behind[1]} with {c} layers at gain {d:g}" in text
+    assert f"and {behind[2]} with {e} layers at gain {f:g}" in text
+    spread = [f"{d['error'] * 5**0.5:.1f}" for d in worse]
+    assert f"{spread[0]}, {spread[1]} and {spread[2]} points over five seeds" in text
+
+
+WORSE = ((15, 2.0), (30, 1.4), (30, 2.0))
