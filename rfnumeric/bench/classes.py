@@ -13,7 +13,8 @@ Beyond asv's names, a class may have:
     Units of work in one call (e.g. training steps); times are reported for one of them.
 ``quick``
     Parameter → values for a quick run; ``unit``: of what ``track_*`` returns; ``seconds`` for the rounds of one
-    combination, ``rounds`` at most, and ``settle`` between contestants, where the usual ones do not do.
+    combination, ``rounds`` at most, ``sample`` (seconds of one) and ``settle`` between contestants, where the usual
+    ones do not do.
 
 Contestants are the values of the parameter called ``contestant``, or the ``time_*`` methods of a class without one.
 Those of one combination of the other parameters are timed in interleaved rounds. ``setup`` raises NotImplementedError
@@ -198,7 +199,8 @@ def _timed(
         budget = settings.budget if settings.quick else getattr(cls, "seconds", settings.budget)
         calls = {name: _call(*entry) for name, entry in ready.items()}
         settle, rounds = getattr(cls, "settle", SETTLE), getattr(cls, "rounds", MOST_ROUNDS)
-        samples = measure(calls, budget, settings.sample, settle, rounds)
+        sample = settings.sample if settings.quick else getattr(cls, "sample", settings.sample)
+        samples = measure(calls, budget, sample, settle, rounds)
         each = {name: _per_unit(samples[name], *entry[1:]) for name, entry in ready.items()}
         return [_result(cls, f"{label}.{ready[name][0]}", name, ready, each) for name in ready]
     finally:
