@@ -30,7 +30,7 @@ class Epoch:
     )
     quick = {"dataset": ["mnist-5k"], "rule": ["backprop"]}  # noqa: RUF012
     bound = "its steps"
-    seconds = 8
+    seconds = 24
     peers = ("PyTorch eager",)
     timeout = 600
 

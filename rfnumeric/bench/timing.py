@@ -76,7 +76,7 @@ def measure(
         call.seconds(1)
         once = call.seconds(1)
         number[name] = max(1, round(sample / max(once, 1e-9)))
-        cost += settle + (number[name] + 1) * once
+        cost += settle + (number[name] + (number[name] > 1)) * once  # with the call that wakes
     rounds = min(max(int(budget / max(cost, 1e-9)), FEWEST_ROUNDS), most)
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     with _without_garbage_collection():

@@ -111,7 +111,7 @@ def test_rounds_are_interleaved_and_alternate():
     assert order[:4] == ["a", "a", "b", "b"]
     assert order[4:] == (["a", "b", "b", "a"] * MOST_ROUNDS)[: len(order) - 4]
     assert seconds["a"] == [1.0] * len(seconds["b"])
-    assert len(seconds["a"]) == 3  # 8 s of budget for rounds that cost two calls a contestant, waking included
+    assert len(seconds["a"]) == 3  # 8 s of budget for rounds of 2.06 s
 
 
 @pytest.mark.parametrize(
