@@ -118,9 +118,10 @@ def gated_product(delta: np.ndarray, M: np.ndarray, d_sigma: np.ndarray) -> np.n
     if M.ndim == 2:
         _gated_product(gemm, delta, stored, transposed, few_rows(delta, M.T), d_sigma, out)
         return out
-    x, M, stored, d, result = (members(X) for X in (delta if delta.ndim > 2 else delta[None], M, stored, d_sigma, out))
-    arguments = gemm, x, stored, transposed, few_rows(x[0], M[0].T), d, result
-    share(len(M), out.size * x.shape[-1], _gated_in_turn, _gated_side_by_side, *arguments)
+    x, stored, d, result = (members(X) for X in (delta if delta.ndim > 2 else delta[None], stored, d_sigma, out))
+    by_columns = few_rows(x[0], stored[0].T if transposed else stored[0])
+    arguments = gemm, x, stored, transposed, by_columns, d, result
+    share(len(stored), out.size * x.shape[-1], _gated_in_turn, _gated_side_by_side, *arguments)
     return out
 
 
@@ -137,5 +138,6 @@ def _fit(x: np.ndarray, M: np.ndarray, stored: np.ndarray) -> bool:
 
 
 def _gates(d_sigma: np.ndarray, delta: np.ndarray, M: np.ndarray) -> bool:
+    """Tell whether the factor on δMᵀ has its shape and dtype, and lies in memory as the loop takes it."""
     shape = (delta.shape[0], M.shape[0]) if M.ndim == 2 else (*M.shape[:-2], delta.shape[-2], M.shape[-2])
     return d_sigma.shape == shape and d_sigma.dtype == delta.dtype and d_sigma.flags.carray
