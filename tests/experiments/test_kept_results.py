@@ -109,7 +109,7 @@ def test_the_readme_quotes_the_benchmarks():
     papers = next(t["measured"] for name, t in targets.items() if name.startswith("papers' way"))
     assert f"| {papers:.1f} |" in row_of(readme, "two-phase feedback as the papers' code had it")
     missed = [t for t in targets.values() if t["met"] is False]
-    assert len(missed) == 2
+    assert len(missed) == 1
     for t in missed:
         assert any(f"{t['measured']:.2f}" in line for line in readme.splitlines())
     assert f"of {sum(t['met'] is not None for t in targets.values())} targets" in readme
