@@ -165,12 +165,10 @@ def _slowest_kernel(results: Results) -> float | None:
     Of those that are no products: NumPy's products, beside SciPy's in one process, show the quarrel of two BLAS.
     """
     name = "kernels.Kernels.time_call"
-    own = [r for r in results if r["name"] == name and r["params"]["contestant"] == "kernel"]
-    cpu = [r["params"] for r in own if r["params"]["backend"] == "numpy"]
-    ratios = [
-        _over(*(find(results, name, **{**params, "contestant": c}) for c in ("kernel", "reference"))) for params in cpu
-    ]
-    return max((ratio for ratio in ratios if ratio is not None), default=None)
+    params = [r["params"] for r in results if r["name"] == name and r["params"]["backend"] == "numpy"]
+    cases = [{key: value for key, value in p.items() if key != "contestant"} for p in params]
+    ratios = [ratio(name, "kernel", "reference", **case)(results) for case in cases]
+    return max((value for value in ratios if value is not None), default=None)
 
 
 POPULATION = {"K": 20, "rule": "backprop", "backend": "numpy"}

@@ -312,8 +312,7 @@ def _output(network: Network, at: Trace, l: int, wrt: str, value: Array) -> Arra
             a = kernels.matmul(at.h[l - 1], transpose(network.W[l])) + value
         h = network.activation(l).forward(a)
     for k in range(l + 1, network.L + 1):
-        z = kernels.matmul(h, transpose(network.W[k]))
-        h = network.activation(k).evaluate(z, network.b[k])[1]
+        h = network.activation(k).layer(h, network.W[k], network.b[k])[1]
     return h
 
 

@@ -79,8 +79,7 @@ class MeanReciprocalLearned(Rule):
         xp = array_namespace(h)
         size = xp.sqrt(xp.mean(h * h, axis=(-2, -1), keepdims=True))
         xi = self.noise * size * streams.normal((h.shape[-2], h.shape[-1]))
-        z = kernels.matmul(h + xi, transpose(network.W[l]))
-        return xi, network.activation(l).evaluate(z, network.b[l])[1] - trace.h[l]
+        return xi, network.activation(l).layer(h + xi, network.W[l], network.b[l])[1] - trace.h[l]
 
     def advice(self) -> str:
         """See `Rule.advice`."""

@@ -9,8 +9,7 @@ unchanged. With a bias ‖h_{l−1}‖² + 1 takes the place of ‖h_{l−1}‖�
 
 from __future__ import annotations
 
-from rfnumeric import kernels
-from rfnumeric.backend import array_namespace, device_of, transpose
+from rfnumeric.backend import array_namespace, device_of
 from rfnumeric.newton import lipschitz
 from rfnumeric.nn import Network, Trace
 from rfnumeric.nn.gauss_newton import output_jacobians
@@ -97,8 +96,7 @@ def _output(network: Network, l: int, a: Array) -> Array:
     """Return h_L for the pre-activations of layer l, shape (..., rows, n_l)."""
     h = network.activation(l).forward(a)
     for k in range(l + 1, network.L + 1):
-        z = kernels.matmul(h, transpose(network.W[k]))
-        h = network.activation(k).evaluate(z, network.b[k])[1]
+        h = network.activation(k).layer(h, network.W[k], network.b[k])[1]
     return h
 
 
