@@ -58,6 +58,17 @@ def _selected() -> list[str]:
     return names
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="also run the tests marked slow: fuzzing and volume, minutes")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--slow"):
+        for item in items:
+            if "slow" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="slow: run with --slow"))
+
+
 def pytest_report_header() -> list[str]:
     lines = [f"backends under test: {', '.join(_selected())}"]
     return lines + [f"not under test: {reason}" for name, reason in MISSING.items() if name not in _selected()]

@@ -161,7 +161,6 @@ def test_a_seed_that_diverged_counts_as_chance(tmp_path):
     ablation.publish([found], out=tmp_path, as_json=False)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("study", ["map", "ablation", "stability"])
 def test_quick(study, tmp_path):
     done = CliRunner().invoke(app, ["study", study, "--quick", "--out", str(tmp_path), "--json"])
