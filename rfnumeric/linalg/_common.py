@@ -53,6 +53,25 @@ def ratio(xp: Namespace, numerator: Array, denominator: Array) -> Array:
     return xp.where(zero & ~xp.isnan(numerator), infinite, quotient)
 
 
+def scale(xp: Namespace, A: Array) -> tuple[Array, Array]:
+    """Return A·2^(−e), whose largest entry lies in [1, 2), and e; exact but for entries that underflow."""
+    largest = xp.max(xp.abs(A), axis=(-2, -1))
+    usable = (largest > 0) & xp.isfinite(largest)
+    exponent = xp.floor(xp.log2(xp.where(usable, largest, xp.ones_like(largest))))
+    return times_power_of_two(xp, A, -exponent[..., None, None]), exponent
+
+
+def unscale(xp: Namespace, X: Array, exponent: Array) -> Array:
+    """Return the inverse of A from that of A·2^(−e)."""
+    return times_power_of_two(xp, X, -exponent[..., None, None])
+
+
+def times_power_of_two(xp: Namespace, A: Array, exponent: Array) -> Array:
+    """Multiply by 2^exponent in two factors, so that a subnormal A can be scaled up."""
+    half = xp.floor(exponent / 2)
+    return A * xp.astype(2.0**half, A.dtype) * xp.astype(2.0 ** (exponent - half), A.dtype)
+
+
 def default_rtol(A: Array) -> float:
     """Return max(m, n)·eps(dtype), the one default cutoff of this package, relative to the largest singular value."""
     return max(A.shape[-2:]) * eps(A)

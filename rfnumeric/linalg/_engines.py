@@ -8,7 +8,7 @@ from typing import NamedTuple
 from rfnumeric.backend import device_of, eps, to_numpy
 from rfnumeric.kernels import gram_pinv, matmul
 from rfnumeric.kernels.reference_linalg import DEFECT
-from rfnumeric.linalg._common import adjoint, frobenius, real_dtype
+from rfnumeric.linalg._common import adjoint, frobenius, real_dtype, scale, times_power_of_two, unscale
 from rfnumeric.typing import Array, Namespace
 
 
@@ -131,25 +131,6 @@ def fall_back(
     shape = A.shape[:-2]
     ranks_array = xp.reshape(xp.asarray(rank, dtype=xp.int64, device=device_of(A)), shape)
     return xp.reshape(xp.stack(X), (*shape, n, m)), tuple(methods), ranks_array
-
-
-def scale(xp: Namespace, A: Array) -> tuple[Array, Array]:
-    """Return A·2^(−e), whose largest entry lies in [1, 2), and e; exact but for entries that underflow."""
-    largest = xp.max(xp.abs(A), axis=(-2, -1))
-    usable = (largest > 0) & xp.isfinite(largest)
-    exponent = xp.floor(xp.log2(xp.where(usable, largest, xp.ones_like(largest))))
-    return times_power_of_two(xp, A, -exponent[..., None, None]), exponent
-
-
-def unscale(xp: Namespace, X: Array, exponent: Array) -> Array:
-    """Return the inverse of A from that of A·2^(−e)."""
-    return times_power_of_two(xp, X, -exponent[..., None, None])
-
-
-def times_power_of_two(xp: Namespace, A: Array, exponent: Array) -> Array:
-    """Multiply by 2^exponent in two factors, so that a subnormal A can be scaled up."""
-    half = xp.floor(exponent / 2)
-    return A * xp.astype(2.0**half, A.dtype) * xp.astype(2.0 ** (exponent - half), A.dtype)
 
 
 def kappa_frobenius(xp: Namespace, A: Array, X: Array) -> Array:

@@ -8,8 +8,16 @@ from typing import Any
 from rfnumeric.backend import array_namespace, eps, quiet, to_numpy
 from rfnumeric.backend.linear_operator import scipy_linear_operator
 from rfnumeric.kernels import gram_inverse, matmul
-from rfnumeric.linalg._common import adjoint, check_finite, check_matrix, default_rtol, frobenius, identity
-from rfnumeric.linalg._engines import scale, unscale
+from rfnumeric.linalg._common import (
+    adjoint,
+    check_finite,
+    check_matrix,
+    default_rtol,
+    frobenius,
+    identity,
+    scale,
+    unscale,
+)
 from rfnumeric.typing import Array, DType
 
 REFINABLE = 0.1
