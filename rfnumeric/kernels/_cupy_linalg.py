@@ -78,7 +78,7 @@ extern "C" __global__ void kronecker_apply(const T* As, const T* Bs, const T* Xs
 }
 """
 
-# Letters as in `rfnumeric.linalg.rank_one_update`. Every thread computes the scalars, so that all take the same case.
+# Letters as in `reference_linalg.meyer_update`. Every thread computes the scalars, so that all take the same case.
 MEYER_UPDATE = r"""
 static __device__ T dot(const T* x, const T* y, const long long size)
 {
@@ -86,16 +86,67 @@ static __device__ T dot(const T* x, const T* y, const long long size)
     for (long long i = 0; i < size; ++i) sum += x[i] * y[i];
     return sum;
 }
-static __device__ void times(const T* M, const T* x, T* y, const long long rows, const long long columns)
+static __device__ int exponent(const T* x, const long long size)
 {
-    for (long long i = threadIdx.x; i < rows; i += blockDim.x) y[i] = dot(M + i * columns, x, columns);
+    const int limit = sizeof(T) == 4 ? 126 : 1022;
+    T largest = 0;
+    for (long long i = 0; i < size; ++i) largest = fabs(x[i]) > largest ? fabs(x[i]) : largest;
+    if (!(largest > T(0)) || largest - largest != T(0)) return 0;
+    int e;
+    frexp(double(largest), &e);
+    return e - 1 < -limit ? -limit : e - 1 > limit ? limit : e - 1;
+}
+static __device__ T power(const int k) { return T(ldexp(1.0, k)); }
+static __device__ void scaled(const T* x, const T scale, T* y, const long long size)
+{
+    for (long long i = threadIdx.x; i < size; i += blockDim.x) y[i] = x[i] * scale;
     __syncthreads();
 }
-static __device__ void transposed_times(const T* M, const T* x, T* y, const long long rows, const long long columns)
+// The largest magnitude of each row, or its sum of squares.
+static __device__ void largest_of_rows(const T* M, T* y, const long long rows, const long long columns)
+{
+    for (long long i = threadIdx.x; i < rows; i += blockDim.x) {
+        T largest = 0;
+        for (long long j = 0; j < columns; ++j) {
+            const T size = fabs(M[i * columns + j]);
+            largest = size > largest ? size : largest;
+        }
+        y[i] = largest;
+    }
+    __syncthreads();
+}
+static __device__ T norm(const T* M, const T scale, T* y, const long long rows, const long long columns)
+{
+    for (long long i = threadIdx.x; i < rows; i += blockDim.x) {
+        T sum = 0;
+        for (long long j = 0; j < columns; ++j) {
+            const T entry = M[i * columns + j] * scale;
+            sum += entry * entry;
+        }
+        y[i] = sum;
+    }
+    __syncthreads();
+    T sum = 0;
+    for (long long i = 0; i < rows; ++i) sum += y[i];
+    __syncthreads();
+    return sqrt(sum);
+}
+static __device__ void times(const T* M, const T scale, const T* x, T* y, const long long rows,
+                             const long long columns)
+{
+    for (long long i = threadIdx.x; i < rows; i += blockDim.x) {
+        T sum = 0;
+        for (long long j = 0; j < columns; ++j) sum += M[i * columns + j] * scale * x[j];
+        y[i] = sum;
+    }
+    __syncthreads();
+}
+static __device__ void transposed_times(const T* M, const T scale, const T* x, T* y, const long long rows,
+                                        const long long columns)
 {
     for (long long j = threadIdx.x; j < columns; j += blockDim.x) {
         T sum = 0;
-        for (long long i = 0; i < rows; ++i) sum += M[i * columns + j] * x[i];
+        for (long long i = 0; i < rows; ++i) sum += M[i * columns + j] * scale * x[i];
         y[j] = sum;
     }
     __syncthreads();
@@ -106,49 +157,60 @@ static __device__ void subtract(const T* x, const T* y, T* difference, const lon
     __syncthreads();
 }
 extern "C" __global__ void meyer_update(const T* As, const T* Xs, const T* cs, const T* ds, const T* tolerances,
-                                        T* values, long long* cases, T* scratch, const long long rows,
+                                        const T noise, T* values, long long* cases, T* scratch, const long long rows,
                                         const long long columns)
 {
     const long long member = blockIdx.x, size = rows * columns;
-    const T *A = As + member * size, *X = Xs + member * size, *c = cs + member * rows, *d = ds + member * columns;
-    T* free_place = scratch + member * (5 * rows + 6 * columns);
-    T *n = free_place, *w = n + rows, *r = w + rows, *s = r + rows, *b1 = s + rows, *v = b1 + rows;
-    T *m = v + columns, *p = m + columns, *t = p + columns, *a1 = t + columns, *a2 = a1 + columns;
-    times(X, c, v, columns, rows);
-    transposed_times(X, d, n, columns, rows);
-    times(A, v, s, rows, columns);
+    const T *A = As + member * size, *X = Xs + member * size;
+    T* free_place = scratch + member * (6 * rows + 7 * columns);
+    T *n = free_place, *w = n + rows, *r = w + rows, *s = r + rows, *b1 = s + rows, *c = b1 + rows, *v = c + rows;
+    T *m = v + columns, *p = m + columns, *t = p + columns, *a1 = t + columns, *a2 = a1 + columns, *d = a2 + columns;
+    largest_of_rows(A, s, rows, columns);
+    const int e = exponent(s, rows), e_c = exponent(cs + member * rows, rows);
+    const int e_d = exponent(ds + member * columns, columns), above = e_c + e_d > e ? e_c + e_d - e : 0;
+    const T f = power(e), g = power(-e), tau = power(e_c + e_d - e - above), one = power(-above);
+    scaled(cs + member * rows, power(-e_c), c, rows);
+    scaled(ds + member * columns, power(-e_d), d, columns);
+    const T norm_A = norm(A, g, s, rows, columns), norm_X = norm(X, f, t, columns, rows);
+    times(X, f, c, v, columns, rows);
+    transposed_times(X, f, d, n, columns, rows);
+    times(A, g, v, s, rows, columns);
     subtract(c, s, w, rows);
-    times(X, w, t, columns, rows);
-    times(A, t, s, rows, columns);
+    times(X, f, w, t, columns, rows);
+    times(A, g, t, s, rows, columns);
     subtract(w, s, w, rows);
-    transposed_times(A, n, t, rows, columns);
+    transposed_times(A, g, n, t, rows, columns);
     subtract(d, t, m, columns);
-    transposed_times(X, m, s, columns, rows);
-    transposed_times(A, s, t, rows, columns);
+    transposed_times(X, f, m, s, columns, rows);
+    transposed_times(A, g, s, t, rows, columns);
     subtract(m, t, m, columns);
-    transposed_times(X, v, r, columns, rows);
-    times(X, n, p, columns, rows);
-    const T beta = T(1) + dot(d, v, columns), tolerance = tolerances[member];
-    const T cc = dot(c, c, rows), dd = dot(d, d, columns), vv = dot(v, v, columns), nn = dot(n, n, rows);
-    const T ww = dot(w, w, rows), mm = dot(m, m, columns);
-    const bool no_w = sqrt(ww) <= tolerance * sqrt(cc), no_m = sqrt(mm) <= tolerance * sqrt(dd);
-    const bool no_beta = fabs(beta) <= tolerance * (T(1) + sqrt(dd) * sqrt(vv));
-    const T f = vv != T(0) ? vv : T(1), g = nn != T(0) ? nn : T(1);
-    const int which = no_w ? (no_m && no_beta ? 6 : no_beta ? 2 : 3) : no_m ? (no_beta ? 4 : 5) : 1;
-    T sigma = which < 4 ? vv * mm + beta * beta : nn * ww + beta * beta;
-    sigma = sigma != T(0) ? sigma : T(1);
-    const T scalar = dot(n, r, rows) / (f * g);
+    transposed_times(X, f, v, r, columns, rows);
+    times(X, f, n, p, columns, rows);
+    const T beta = one + tau * dot(d, v, columns), tolerance = tolerances[member];
+    const T vv = dot(v, v, columns), nn = dot(n, n, rows), ww = dot(w, w, rows), mm = dot(m, m, columns);
+    const T norm_c = sqrt(dot(c, c, rows)), norm_d = sqrt(dot(d, d, columns)), norm_v = sqrt(vv), norm_n = sqrt(nn);
+    const bool no_w = sqrt(ww) <= tolerance * norm_c + noise * norm_A * norm_v;
+    const bool no_m = sqrt(mm) <= tolerance * norm_d + noise * norm_A * norm_n;
+    const T lost = norm_A * norm_v * norm_n + norm_X * norm_c * norm_d;
+    const bool no_beta = fabs(beta) <= tolerance * (one + tau * norm_d * norm_v) + noise * tau * lost;
+    const int which = no_w ? (no_beta ? (no_m ? 6 : 2) : 3) : no_m ? (no_beta ? 4 : 5) : 1;
+    const T one_v = vv != T(0) ? vv : T(1), one_n = nn != T(0) ? nn : T(1);
+    const T left = which < 4 ? mm : nn, right = which < 4 ? vv : ww, *inner = which < 4 ? m : p;
+    const T sigma = tau * tau * left * right + beta * beta, share = tau / (sigma != T(0) ? sigma : T(1));
+    const T scalar = dot(n, r, rows) / one_v / one_n;
     for (long long i = threadIdx.x; i < rows; i += blockDim.x)
-        b1[i] = which == 6 ? scalar * n[i] - r[i] / f : which == 1 ? w[i] / ww : which < 4 ? r[i] : w[i];
+        b1[i] = which == 6 ? scalar * n[i] - r[i] / one_v : which == 1 ? w[i] / ww : which < 4 ? r[i] : w[i];
     for (long long j = threadIdx.x; j < columns; j += blockDim.x) {
-        if (which == 6) { a1[j] = v[j]; a2[j] = -p[j] / g; }
-        else if (which == 1) { a1[j] = beta * m[j] / mm - v[j]; a2[j] = -m[j] / mm; }
-        else if (which < 4) { a1[j] = (beta * m[j] - mm * v[j]) / sigma; a2[j] = -(vv * m[j] + beta * v[j]) / sigma; }
-        else { a1[j] = (beta * p[j] - nn * v[j]) / sigma; a2[j] = -(ww * p[j] + beta * v[j]) / sigma; }
+        if (which == 6) { a1[j] = v[j]; a2[j] = -p[j] / one_n; }
+        else if (which == 1) { a1[j] = beta / tau * m[j] / mm - v[j]; a2[j] = -m[j] / mm; }
+        else {
+            a1[j] = share * (beta * inner[j] - tau * left * v[j]);
+            a2[j] = -share * (tau * right * inner[j] + beta * v[j]);
+        }
     }
     __syncthreads();
-    for (long long e = threadIdx.x; e < size; e += blockDim.x)
-        values[member * size + e] = X[e] + a1[e / rows] * b1[e % rows] + a2[e / rows] * n[e % rows];
+    for (long long k = threadIdx.x; k < size; k += blockDim.x)
+        values[member * size + k] = (X[k] * f + a1[k / rows] * b1[k % rows] + a2[k / rows] * n[k % rows]) * g;
     if (threadIdx.x == 0) cases[member] = which;
 }
 """
@@ -247,19 +309,20 @@ def kronecker_apply(A: Any, B: Any, X: Any) -> Any:
 
 
 @implements("meyer_update", "cupy")
-def meyer_update(A: Any, X: Any, c: Any, d: Any, tolerance: Any) -> tuple[Any, Any]:
+def meyer_update(A: Any, X: Any, c: Any, d: Any, tolerance: Any, noise: float = 0.0) -> tuple[Any, Any]:
     """See `reference_linalg.meyer_update`."""
     rows, columns = A.shape[-2:]
     lead = cupy.broadcast_shapes(A.shape[:-2], X.shape[:-2], c.shape[:-1], d.shape[:-1], tolerance.shape)
     members = math.prod(lead)
     if not 0 < rows * columns <= SMALL or not members:
-        return reference_linalg.meyer_update(A, X, c, d, tolerance)
+        return reference_linalg.meyer_update(A, X, c, d, tolerance, noise)
     operands = [_stack(A, lead, 2), _stack(X, lead, 2), _stack(c, lead, 1), _stack(d, lead, 1)]
     limits = _stack(tolerance.astype(A.dtype), lead, 0)
     value, case = cupy.empty((members, columns, rows), dtype=A.dtype), cupy.empty(members, dtype=cupy.int64)
-    scratch = cupy.empty((members, 5 * rows + 6 * columns), dtype=A.dtype)
+    scratch = cupy.empty((members, 6 * rows + 7 * columns), dtype=A.dtype)
     kernel = _raw(MEYER_UPDATE, "meyer_update", A.dtype.name)
-    kernel((members,), (THREADS,), (*operands, limits, value, case, scratch, *_sizes(rows, columns)))
+    scalars = (limits, A.dtype.type(noise))
+    kernel((members,), (THREADS,), (*operands, *scalars, value, case, scratch, *_sizes(rows, columns)))
     return value.reshape(*lead, columns, rows), case.reshape(lead)
 
 

@@ -132,8 +132,11 @@ def kronecker_apply(A: Array, B: Array, X: Array) -> Array:
     return xp.matmul(A, xp.matmul(X, Bt))
 
 
-def meyer_update(A: Array, X: Array, c: Array, d: Array, tolerance: Array) -> tuple[Array, Array]:
+def meyer_update(A: Array, X: Array, c: Array, d: Array, tolerance: Array, noise: float = 0.0) -> tuple[Array, Array]:
     """Return (A + cdᴴ)⁺ from X = A⁺ by Meyer's theorem, as X + a₁b₁ᴴ + a₂b₂ᴴ, and which case it was.
+
+    Computed for A, c and d scaled by powers of two to entries of size 1, and X with A: the letters below stand for the
+    scaled ones, and A + cdᴴ is A + τ cdᴴ. No square of theirs leaves the range of the dtype.
 
     Parameters
     ----------
@@ -142,7 +145,10 @@ def meyer_update(A: Array, X: Array, c: Array, d: Array, tolerance: Array) -> tu
     c : array, shape (..., m)
     d : array, shape (..., n)
     tolerance : array, shape (...)
-        Relative size below which w, m and β count as zero.
+        Size below which w (relative to ‖c‖), m (to ‖d‖) and β (to 1 + ‖d‖‖v‖) count as zero.
+    noise : float
+        Added to these limits, for the rounding of products: `noise` times ‖A‖_F‖v‖, ‖A‖_F‖n‖, and
+        ‖A‖_F‖v‖‖n‖ + ‖X‖_F‖c‖‖d‖.
 
     Returns
     -------
@@ -152,40 +158,68 @@ def meyer_update(A: Array, X: Array, c: Array, d: Array, tolerance: Array) -> tu
     """
     xp = array_namespace(A, X, c, d)
     c, d = c[..., :, None], d[..., :, None]
+    e, e_c, e_d = (_exponent(xp, x) for x in (A, c, d))
+    A, X, c, d = _scaled(xp, A, -e), _scaled(xp, X, e), _scaled(xp, c, -e_c), _scaled(xp, d, -e_d)
+    # τ and β divided by the larger of τ and 1, whose share of β is then `one`.
+    size = e_c + e_d - e
+    above = xp.where(size > 0, size, xp.zeros_like(size))
+    tau, one = 2.0 ** (size - above), 2.0**-above
     Xh, Ah = _adjoint(xp, X), _adjoint(xp, A)
     v, n = xp.matmul(X, c), xp.matmul(Xh, d)
-    beta = 1 + xp.matmul(_adjoint(xp, d), v)
-    beta_bar = _adjoint(xp, beta)
-    w, m = c - xp.matmul(A, v), d - xp.matmul(Ah, n)
     # Projected twice: what one projection leaves of a c in the range is mostly rounding.
+    w, m = c - xp.matmul(A, v), d - xp.matmul(Ah, n)
     w, m = w - xp.matmul(A, xp.matmul(X, w)), m - xp.matmul(Ah, xp.matmul(Xh, m))
-    r, p = xp.matmul(Xh, v), xp.matmul(X, n)
-    cc, dd, vv, nn, ww, mm = (xp.sum(xp.abs(x) ** 2, axis=(-2, -1), keepdims=True) for x in (c, d, v, n, w, m))
+    norm_A, norm_X, cc, dd, vv, nn, ww, mm = (_norm(xp, x) for x in (A, X, c, d, v, n, w, m))
     tolerance = xp.astype(tolerance, cc.dtype)[..., None, None]
-    no_w, no_m = xp.sqrt(ww) <= tolerance * xp.sqrt(cc), xp.sqrt(mm) <= tolerance * xp.sqrt(dd)
-    no_beta = xp.abs(beta) <= tolerance * (1 + xp.sqrt(dd) * xp.sqrt(vv))
+    kind = X.dtype
+    beta = xp.astype(one, kind) + xp.astype(tau, kind) * xp.matmul(_adjoint(xp, d), v)
+    no_w, no_m = ww <= tolerance * cc + noise * norm_A * vv, mm <= tolerance * dd + noise * norm_A * nn
+    no_beta = xp.abs(beta) <= tolerance * (one + tau * dd * vv) + noise * tau * (norm_A * vv * nn + norm_X * cc * dd)
+    # What is in the ranges of A and Aᴴ, what multiplies β, and the coefficients, each of the case that holds.
     six, second, fourth = no_w & no_m & no_beta, no_w, ~no_w & no_m
+    tau, vv, nn, ww, mm = (xp.astype(x, kind) for x in (tau, vv * vv, nn * nn, ww * ww, mm * mm))
+    r, p, beta_bar = xp.matmul(Xh, v), xp.matmul(X, n), _adjoint(xp, beta)
+    inner, left, right = xp.where(second, m, p), xp.where(second, vv, nn), xp.where(second, mm, ww)
+    share = tau / _nonzero(xp, tau * tau * left * right + beta * beta_bar)
+    apart = beta / _nonzero(xp, tau) * m / _nonzero(xp, mm) - v
+    scalar = xp.matmul(_adjoint(xp, n), r) / _nonzero(xp, vv) / _nonzero(xp, nn)
 
-    def nonzero(x: Array) -> Array:
-        return xp.astype(xp.where(x == 0, xp.ones_like(x), x), X.dtype)
+    def choose(in_6: Array, in_2_to_5: Array, in_1: Array) -> Array:
+        return xp.where(six, in_6, xp.where(second | fourth, in_2_to_5, in_1))
 
-    vv, nn, ww, mm = (xp.astype(x, X.dtype) for x in (vv, nn, ww, mm))
-    sigma_2 = nonzero(vv * mm + beta * beta_bar)
-    sigma_4 = nonzero(nn * ww + beta * beta_bar)
-    scalar = xp.matmul(_adjoint(xp, n), r) / nonzero(vv * nn)
-
-    def choose(in_6: Array, in_23: Array, in_45: Array, in_1: Array) -> Array:
-        return xp.where(six, in_6, xp.where(second, in_23, xp.where(fourth, in_45, in_1)))
-
-    a1 = choose(v, (beta * m - mm * v) / sigma_2, (beta * p - nn * v) / sigma_4, beta * m / nonzero(mm) - v)
-    b1 = choose(scalar * n - r / nonzero(vv), r, w, w / nonzero(ww))
-    a2 = choose(
-        -p / nonzero(nn), -(vv * m + beta_bar * v) / sigma_2, -(ww * p + beta_bar * v) / sigma_4, -m / nonzero(mm)
+    a1 = choose(v, share * (beta * inner - tau * xp.where(second, mm, nn) * v), apart)
+    b1 = choose(scalar * n - r / _nonzero(xp, vv), xp.where(second, r, w), w / _nonzero(xp, ww))
+    a2 = -choose(
+        p / _nonzero(xp, nn), share * (tau * xp.where(second, vv, ww) * inner + beta_bar * v), m / _nonzero(xp, mm)
     )
     value = X + xp.matmul(a1, _adjoint(xp, b1)) + xp.matmul(a2, _adjoint(xp, n))
     step = xp.astype(~no_beta, xp.int64)
     case = xp.where(six, 6 + 0 * step, xp.where(second, 2 + step, xp.where(fourth, 4 + step, 1 + 0 * step)))
-    return value, case[..., 0, 0]
+    return _scaled(xp, value, -e), case[..., 0, 0]
+
+
+def _exponent(xp: Namespace, A: Array) -> Array:
+    """Return ⌊log₂⌋ of the largest magnitude, shape (..., 1, 1), real; 0 where that is no positive finite number."""
+    magnitude = xp.abs(A)
+    if not math.prod(A.shape[-2:]):
+        return xp.sum(magnitude, axis=(-2, -1), keepdims=True)
+    largest = xp.max(magnitude, axis=(-2, -1), keepdims=True)
+    usable = (largest > 0) & xp.isfinite(largest)
+    return xp.floor(xp.log2(xp.where(usable, largest, xp.ones_like(largest))))
+
+
+def _scaled(xp: Namespace, A: Array, exponent: Array) -> Array:
+    """Return A·2^exponent, in two factors, since one may leave the range where the product does not."""
+    half = xp.floor(exponent / 2)
+    return A * xp.astype(2.0**half, A.dtype) * xp.astype(2.0 ** (exponent - half), A.dtype)
+
+
+def _norm(xp: Namespace, A: Array) -> Array:
+    return xp.sqrt(xp.sum(xp.abs(A) ** 2, axis=(-2, -1), keepdims=True))
+
+
+def _nonzero(xp: Namespace, x: Array) -> Array:
+    return xp.where(x == 0, xp.ones_like(x), x)
 
 
 def penrose_norms(A: Array, X: Array) -> Array:

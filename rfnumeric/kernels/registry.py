@@ -21,6 +21,7 @@ ACCELERATED: dict[str, tuple[str, ...]] = {
         "rfnumeric.kernels._layers",
         "rfnumeric.kernels._blas_linalg",
         "rfnumeric.kernels._numba_linalg",
+        "rfnumeric.kernels._numba_meyer",
         "rfnumeric.kernels._numba_coupled",
         "rfnumeric.kernels._numba_optimizers",
     ),

@@ -18,8 +18,8 @@ from rfnumeric.linalg.online import (
 from rfnumeric.linalg.operator import PinvOperator
 from rfnumeric.linalg.penrose import PenroseResiduals, penrose_residuals, satisfied_conditions
 from rfnumeric.linalg.pinv import PinvInfo, pinv
+from rfnumeric.linalg.tracker import PinvTracker
 from rfnumeric.linalg.updates import (
-    PinvTracker,
     RankOneUpdate,
     append_column,
     delete_column,

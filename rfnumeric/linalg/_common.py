@@ -54,7 +54,12 @@ def ratio(xp: Namespace, numerator: Array, denominator: Array) -> Array:
 
 
 def scale(xp: Namespace, A: Array) -> tuple[Array, Array]:
-    """Return A·2^(−e), whose largest entry lies in [1, 2), and e; exact but for entries that underflow."""
+    """Return A·2^(−e), whose largest entry lies in [1, 2), and e; exact but for entries that underflow.
+
+    A matrix without entries, or whose largest is 0, infinite or NaN, has e = 0.
+    """
+    if not math.prod(A.shape[-2:]):
+        return A, xp.sum(xp.abs(A), axis=(-2, -1))
     largest = xp.max(xp.abs(A), axis=(-2, -1))
     usable = (largest > 0) & xp.isfinite(largest)
     exponent = xp.floor(xp.log2(xp.where(usable, largest, xp.ones_like(largest))))

@@ -364,7 +364,7 @@ def draw_kronecker_apply(c: Case) -> list:
     return [c.place(c.rng.uniform(-1, 1, shape).astype(c.dtype)) for shape in shapes]
 
 
-def bound_meyer_update(e: float, A: Any, X: Any, c: Any, d: Any, tolerance: Any) -> list:
+def bound_meyer_update(e: float, A: Any, X: Any, c: Any, d: Any, tolerance: Any, noise: float) -> list:
     # κ ≤ 4, ‖A‖, ‖A⁺‖ ≤ 4, ‖c‖, ‖d‖ ≤ 3 as drawn, and the case is clear. Each of a dozen products of vectors up to
     # 100 loses (m + n)·eps; the divisions by ‖w‖², ‖m‖² and σ, at least 0.01, amplify that.
     return [12 * (sum(A.shape[-2:]) + 2) * e * 100 / 0.01, 0]
@@ -390,7 +390,7 @@ def draw_meyer_update(c: Case) -> list:
     # β away from zero: at zero the case itself is decided by rounding.
     right = np.where(np.abs(beta) < 0.2, -right, right)
     operands = [c.place(a.astype(c.dtype)) for a in (A, X, left, right)]
-    return [*operands, c.place(np.full(lead, 1e-2).astype(c.dtype))]
+    return [*operands, c.place(np.full(lead, 1e-2).astype(c.dtype)), c.choice(0.0, 1e-6)]
 
 
 def bound_penrose_norms(e: float, A: Any, X: Any) -> list:

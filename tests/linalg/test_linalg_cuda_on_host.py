@@ -24,9 +24,9 @@ extern "C" void launch_coupled(T* U, T* V, T* P, T* X, T* Y, T u, T v, T ru, T r
 { launch(members, 64, [=] { coupled_steps(U, V, P, X, Y, u, v, ru, rv, a, b, steps); }); }
 extern "C" void launch_kronecker(const T* A, const T* B, const T* X, T* R, T* Y, L members, L m, L n, L p, L q)
 { launch(members, 64, [=] { kronecker_apply(A, B, X, R, Y, m, n, p, q); }); }
-extern "C" void launch_meyer(const T* A, const T* X, const T* c, const T* d, const T* tolerance, T* value, L* cases,
-                             T* scratch, L members, L rows, L columns)
-{ launch(members, 64, [=] { meyer_update(A, X, c, d, tolerance, value, cases, scratch, rows, columns); }); }
+extern "C" void launch_meyer(const T* A, const T* X, const T* c, const T* d, const T* tolerance, T noise, T* value,
+                             L* cases, T* scratch, L members, L rows, L columns)
+{ launch(members, 64, [=] { meyer_update(A, X, c, d, tolerance, noise, value, cases, scratch, rows, columns); }); }
 extern "C" void launch_penrose(const T* A, const T* X, T* P, T* Q, T* norms, L members, L m, L n)
 { launch(members, 64, [=] { penrose_norms(A, X, P, Q, norms, members, m, n); }); }
 """
@@ -113,13 +113,19 @@ def test_meyer_update(compiled) -> None:
         d[k] *= -1 / (d[k] @ X[k] @ c[k])
     A, X, c, d = (a.astype(dtype) for a in (A, X, c, d))
     tolerance = np.full(6, 1e-3, dtype)
-    value, case, scratch = np.empty((6, 6, 4), dtype), np.empty(6, np.int64), np.empty((6, 5 * 4 + 6 * 6), dtype)
-    call(library.launch_meyer, dtype, A, X, c, d, tolerance, value, case, scratch, 6, 4, 6)
-    expected, cases = reference_linalg.meyer_update(A, X, c, d, tolerance)
-    assert case.tolist() == cases.tolist() == [1, 2, 3, 4, 5, 6]
+    value, case, scratch = np.empty((6, 6, 4), dtype), np.empty(6, np.int64), np.empty((6, 6 * 4 + 7 * 6), dtype)
     # A dozen products of vectors, divided by ‖w‖², ‖m‖² or σ.
+    noise = 16 * float(np.finfo(dtype).eps)
+    expected, cases = reference_linalg.meyer_update(A, X, c, d, tolerance, noise)
     scale = np.abs(expected).max() * np.abs(d).max() ** 2 * 100
-    np.testing.assert_allclose(value, expected, atol=12 * 12 * np.finfo(dtype).eps * scale)
+    far = -np.finfo(dtype).minexp - 20
+    for k, j in ((0, 0), (far, 0), (-far, -far), (0, far)):
+        s, s_c, s_d = (dtype.type(2.0**power) for power in (k, j, k - j))
+        call(
+            library.launch_meyer, dtype, A * s, X / s, c * s_c, d * s_d, tolerance, noise, value, case, scratch, 6, 4, 6
+        )
+        assert case.tolist() == cases.tolist() == [1, 2, 3, 4, 5, 6]
+        np.testing.assert_allclose(value * s, expected, atol=12 * 12 * np.finfo(dtype).eps * scale)
 
 
 def test_penrose_norms(compiled) -> None:

@@ -206,3 +206,47 @@ def test_update_errors() -> None:
         rank_k_update(A, np.eye(2), np.ones((3, 1)), np.ones((3, 1)))
     with pytest.raises(ValueError, match="index must lie in"):
         delete_column(A, A.T, 3)
+
+
+@pytest.mark.parametrize("shape", [(60, 60), (50, 90), (90, 50)])
+def test_the_case_of_an_ordinary_float32_matrix_is_told(shape: tuple[int, int]) -> None:
+    # κ·max(m, n)·16·eps exceeds 1 here: a limit of that size takes everything for zero, and the result is wrong by 90 %.
+    rng = np.random.default_rng(8)
+    A = rng.standard_normal(shape).astype(np.float32)
+    c, d = (rng.standard_normal(size).astype(np.float32) for size in shape)
+    found = rank_one_update(A, pinv(A), c, d)
+    expected = np.linalg.pinv(A.astype(float) + np.outer(c.astype(float), d))
+    kappa = np.linalg.norm(A) * np.linalg.norm(np.linalg.pinv(A.astype(float)))
+    assert int(found.case) == (5 if shape[0] > shape[1] else 3)
+    assert np.linalg.norm(found.value - expected) <= 2.0**-24 * kappa * np.linalg.norm(expected)
+
+
+def test_shapes_are_checked_before_a_compiled_loop_trusts_them() -> None:
+    A = np.ones((2, 3))
+    with pytest.raises(ValueError, match=r"c must have shape \(\.\.\., 2\)"):
+        rank_one_update(A, A.T, np.float64(1.0), np.ones(3))
+    with pytest.raises(ValueError, match="leading axes"):
+        rank_one_update(np.ones((2, 2, 3)), np.ones((3, 3, 2)), np.ones(2), np.ones(3))
+    with pytest.raises(ValueError, match="leading axes"):
+        append_column(np.ones((2, 2, 3)), np.ones((2, 3, 2)), np.ones((3, 2)))
+    with pytest.raises(ValueError, match="transposed"):
+        append_column(A, A, np.ones(2))
+    with pytest.raises(ValueError, match="transposed"):
+        delete_column(A, A, 0)
+    with pytest.raises(ValueError, match="D must have shape"):
+        rank_k_update(A, np.eye(2), np.ones((2, 1)), np.ones((3, 2)))
+    with pytest.raises(ValueError, match="leading axes"):
+        rank_k_update(np.ones((2, 2, 3)), np.eye(2), np.ones((3, 2, 1)), np.ones((3, 1)))
+    with pytest.raises(ValueError, match="no column"):
+        delete_column(np.ones((2, 0)), np.ones((0, 2)), 0)
+
+
+def test_updates_of_matrices_without_rows_or_columns() -> None:
+    for shape in ((0, 3), (3, 0)):
+        A = np.ones(shape)
+        found = rank_one_update(A, A.T, np.ones(shape[0]), np.ones(shape[1]))
+        assert found.value.shape == shape[::-1]
+        assert append_column(A, A.T, np.ones(shape[0])).shape == (shape[1] + 1, shape[0])
+    np.testing.assert_allclose(append_column(np.ones((2, 0)), np.ones((0, 2)), np.asarray([3.0, 4.0])), [[0.12, 0.16]])
+    X, Z = rank_k_update(np.eye(2), np.eye(2), np.ones((2, 0)), np.ones((2, 0)))
+    assert X.tolist() == Z.tolist() == [[1.0, 0.0], [0.0, 1.0]]

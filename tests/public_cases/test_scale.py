@@ -1,0 +1,76 @@
+"""Scale: an inverse of very small or very large numbers has the digits that it has at scale one.
+
+Squares of such numbers leave the range of the dtype long before the numbers do.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from rfnumeric.backend import to_numpy
+from rfnumeric.linalg import append_column, delete_column, rank_k_update, rank_one_update
+
+# Small integers: every entry is exact at every power of two.
+A = np.asarray([[4.0, 1.0, 2.0], [1.0, 3.0, 0.0], [2.0, 0.0, 5.0]])
+C, D = np.asarray([1.0, -1.0, 2.0]), np.asarray([0.5, 2.0, 1.0])
+SCALES = [("float32", 1e20), ("float32", 1e-20), ("float32", 1e-25), ("float64", 1e155), ("float64", 1e-160)]
+
+
+@pytest.fixture(params=SCALES, ids=lambda p: f"{p[0]}-{p[1]:g}")
+def scaled(request: pytest.FixtureRequest):
+    """The dtype and a scale at which its squares are lost."""
+    dtype, s = request.param
+    return np.dtype(dtype), s
+
+
+def close(found, expected: np.ndarray, dtype: np.dtype, s: float) -> None:
+    """Compare s·found with the inverse at scale one: κ is about 10, and some ten operations round."""
+    product = to_numpy(found).astype(np.longdouble) * np.longdouble(s)
+    assert np.abs(product - expected).max() <= 200 * np.finfo(dtype).eps * np.abs(expected).max()
+
+
+def test_rank_one_update(scaled) -> None:
+    dtype, s = scaled
+    X = np.linalg.inv(A)
+    expected = np.linalg.inv(A + np.outer(C, D))
+    # The size of cdᵀ may stand in c, in d, or in both.
+    for of_c in (s, 1.0, np.sqrt(s)):
+        operands = (s * A, X / s, of_c * C, s / of_c * D)
+        close(rank_one_update(*(a.astype(dtype) for a in operands)).value, expected, dtype, s)
+
+
+def test_delete_and_append(scaled) -> None:
+    dtype, s = scaled
+    X = np.linalg.inv(A)
+    for j in range(3):
+        rest = np.delete(A, j, axis=1)
+        close(delete_column((s * A).astype(dtype), (X / s).astype(dtype), j), np.linalg.pinv(rest), dtype, s)
+        operands = (s * rest, np.linalg.pinv(rest) / s, s * A[:, j])
+        expected = np.linalg.inv(np.concatenate((rest, A[:, j : j + 1]), axis=1))
+        close(append_column(*(a.astype(dtype) for a in operands)), expected, dtype, s)
+
+
+def test_a_tiny_column_beside_others(scaled) -> None:
+    # Its row of the inverse is large by as much; the others do not change.
+    dtype, s = scaled
+    rest, a = A[:, :2], A[:, 2]
+    found = append_column(rest.astype(dtype), np.linalg.pinv(rest).astype(dtype), (s * a).astype(dtype))
+    expected = np.linalg.inv(A)
+    close(found[:2], expected[:2], dtype, 1.0)
+    close(found[2], expected[2], dtype, s)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "s"), [("float32", 1e15), ("float32", 1e-15), ("float64", 1e150), ("float64", 1e-150)]
+)
+def test_rank_k_update(dtype: str, s: float) -> None:
+    # Its Gram inverse has the square of the scale, which must itself be representable.
+    U, V = np.stack((C, D), axis=1), np.stack((D, C[::-1]), axis=1)
+    operands = (s * A, np.linalg.inv(A @ A.T) / s / s, s * U, V)
+    X, Z = rank_k_update(*(a.astype(dtype) for a in operands))
+    B = A + U @ V.T
+    kappa = np.linalg.cond(A) * np.linalg.cond(B)
+    for found, expected, size in ((X, np.linalg.inv(B), s), (Z, np.linalg.inv(B @ B.T), s * s)):
+        product = found.astype(np.longdouble) * np.longdouble(size)
+        assert np.abs(product - expected).max() <= 50 * np.finfo(dtype).eps * kappa**2 * np.abs(expected).max()
