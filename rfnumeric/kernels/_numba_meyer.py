@@ -52,7 +52,7 @@ def _norm(M, scale, row):
 
 @compiled()
 def _times(M, scale, x, y):
-    """y = scale·Mx, four rows at a time: their sums do not wait for one another."""
+    """Put scale·Mx into y, four rows at a time: their sums do not wait for one another."""
     rows, columns = M.shape
     zero = x[0] - x[0]
     whole = rows - rows % 4
@@ -73,7 +73,7 @@ def _times(M, scale, x, y):
 
 @compiled()
 def _transposed_times(M, scale, x, y):
-    """y = scale·Mᵀx, along the rows of M."""
+    """Put scale·Mᵀx into y, along the rows of M."""
     y[:] = 0
     for i in range(M.shape[0]):
         for j in range(M.shape[1]):
@@ -90,7 +90,7 @@ def _dot(x, y):
 
 @compiled()
 def _project(M, s, X, f, x, image, residual, t, u):
-    """residual = (I − MX)²x for M scaled by s and X by f; image = Xx is given, t and u are room for one vector each."""
+    """Put (I − MX)²x into `residual`, M scaled by s and X by f; `image` is Xx, t and u are room for a vector each."""
     _times(M, s, image, u)
     for i in range(x.shape[0]):
         residual[i] = x[i] - u[i]
@@ -102,7 +102,7 @@ def _project(M, s, X, f, x, image, residual, t, u):
 
 @compiled()
 def _project_rows(M, s, X, f, x, image, residual, t, u):
-    """residual = (I − MᵀXᵀ)²x; see `_project`."""
+    """Put (I − MᵀXᵀ)²x into `residual`; see `_project`."""
     _transposed_times(M, s, image, u)
     for j in range(x.shape[0]):
         residual[j] = x[j] - u[j]

@@ -7,7 +7,7 @@ changes nothing but the exponents of the result.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from rfnumeric.backend import array_namespace, device_of, eps, quiet
 from rfnumeric.kernels import matmul, meyer_update

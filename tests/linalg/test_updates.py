@@ -210,7 +210,7 @@ def test_update_errors() -> None:
 
 @pytest.mark.parametrize("shape", [(60, 60), (50, 90), (90, 50)])
 def test_the_case_of_an_ordinary_float32_matrix_is_told(shape: tuple[int, int]) -> None:
-    # κ·max(m, n)·16·eps exceeds 1 here: a limit of that size takes everything for zero, and the result is wrong by 90 %.
+    # κ·max(m, n)·16·eps exceeds 1 here: a limit of that size takes everything for zero, and the result is 90 % wrong.
     rng = np.random.default_rng(8)
     A = rng.standard_normal(shape).astype(np.float32)
     c, d = (rng.standard_normal(size).astype(np.float32) for size in shape)
