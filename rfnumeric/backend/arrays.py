@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-import sys
 from typing import Any
 
 import array_api_compat
 import numpy as np
 
+from rfnumeric.backend.registry import library_of
 from rfnumeric.typing import Array, Device, DType, Namespace
 
 
@@ -114,14 +114,7 @@ def to_numpy(a: Array) -> np.ndarray:
     """Copy an array of any backend to the host, or return it unchanged where it is a NumPy array already."""
     if isinstance(a, np.ndarray | np.generic):
         return np.asarray(a)
-    if array_api_compat.is_cupy_array(a):
-        return a.get()
-    if array_api_compat.is_torch_array(a):
-        return a.detach().cpu().numpy()
-    strict = sys.modules.get("array_api_strict")
-    if strict is not None and array_api_compat.array_namespace(a) is strict:
-        return np.asarray(a.to_device(strict.Device("CPU_DEVICE")))
-    return np.asarray(a)
+    return library_of(a).to_numpy(a)
 
 
 def to_float(a: Array) -> float:
@@ -141,11 +134,8 @@ def row_major(a: Array) -> Array:
 
 
 def synchronize(a: Array) -> None:
-    """Wait until the work queued on the device of `a` is done; does nothing on a CPU."""
-    if array_api_compat.is_cupy_array(a):
-        sys.modules["cupy"].cuda.Device().synchronize()
-    elif array_api_compat.is_torch_array(a) and a.device.type == "cuda":
-        sys.modules["torch"].cuda.synchronize(a.device)
+    """Wait until the work queued on the device of `a` is done; does nothing where operations are done at once."""
+    library_of(a).synchronize(a)
 
 
 def quiet() -> Any:

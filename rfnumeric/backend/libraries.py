@@ -1,24 +1,17 @@
-"""The supported array libraries, and the choice of one with its device and precision."""
+"""The choice of an array library with its device and precision."""
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from rfnumeric.backend.arrays import array_namespace, device_of, dtype_name
+from rfnumeric.backend.library import Library
+from rfnumeric.backend.registry import BACKENDS, STANDARD, library_of
 from rfnumeric.errors import BackendError
 from rfnumeric.typing import Array, Device, DType, Namespace
-
-BACKENDS: dict[str, tuple[str, str]] = {
-    "numpy": ("array_api_compat.numpy", "pip install numpy"),
-    "cupy": ("array_api_compat.cupy", "pip install 'rfnumeric[cuda12]' (or cuda13), on a machine with an NVIDIA GPU"),
-    "torch": ("array_api_compat.torch", "pip install 'rfnumeric[torch]'"),
-    "array-api-strict": ("array_api_strict", "pip install array-api-strict"),
-}
-"""Name → (module of the array-API namespace, how to get it)."""
 
 DTYPES = ("float32", "float64")
 
@@ -48,9 +41,12 @@ class Backend:
     def of(cls, a: Array) -> Backend:
         """Return the backend on which the array `a` lives."""
         xp = array_namespace(a)
-        module = xp.__name__
-        name = next((n for n, (m, _) in BACKENDS.items() if m == module), module)
-        return cls(name, xp, device_of(a), a.dtype)
+        return cls(library_of(a).name or xp.__name__, xp, device_of(a), a.dtype)
+
+    @property
+    def library(self) -> Library:
+        """What is special about the library."""
+        return BACKENDS.get(self.name, STANDARD)
 
     @property
     def dtype_name(self) -> str:
@@ -74,12 +70,8 @@ class Backend:
         """
         target = self.dtype if dtype is None else getattr(self.xp, dtype) if isinstance(dtype, str) else dtype
         host = np.asarray(a, order="C")  # ascontiguousarray would give a scalar an axis
-        # PyTorch shares a host array's memory and has neither read-only tensors nor negative strides, such as NumPy
-        # leaves on an axis of length 1.
-        if self.name == "torch" and (not host.flags.writeable or min(host.strides, default=0) < 0):
-            host = host.copy()
         # The conversion happens on the host, so that float64 draws never visit a device that lacks float64.
-        return self.xp.asarray(host.astype(dtype_name(target), copy=False), dtype=target, device=self.device)
+        return self.library.place(self.xp, host.astype(dtype_name(target), copy=False), target, self.device)
 
     def zeros(self, shape: tuple[int, ...]) -> Array:
         """Return zeros of the floating dtype."""
@@ -122,41 +114,25 @@ def get_backend(
         raise ValueError(f"backend must be one of {', '.join(BACKENDS)}; got {name!r}.")
     if dtype not in DTYPES:
         raise ValueError(f"dtype must be one of {', '.join(DTYPES)}; got {dtype!r}.")
-    xp = _import(name)
-    resolved = _device(name, xp, device)
-    return Backend(name, xp, resolved, getattr(xp, dtype))
+    xp = _load(name)
+    return Backend(name, xp, _device(name, xp, device), getattr(xp, dtype))
 
 
-def _import(name: str) -> Namespace:
-    module, remedy = BACKENDS[name]
+def _load(name: str) -> Namespace:
+    library = BACKENDS[name]
     try:
-        xp = importlib.import_module(module)
-        # CuPy imports without a GPU; only its device count tells whether anything can run.
-        if name == "cupy" and importlib.import_module("cupy").cuda.runtime.getDeviceCount() < 1:
-            raise RuntimeError("no CUDA device")
+        return library.load()
     except Exception as error:
-        raise BackendError(f"backend {name!r} is not usable here: {error}. To get it: {remedy}.") from error
-    return xp
+        raise BackendError(f"backend {name!r} is not usable here: {error}. To get it: {library.remedy}.") from error
 
 
 def _device(name: str, xp: Namespace, device: Any) -> Device:
     if device is None:
         return device_of(xp.zeros(1))
     try:
-        if name == "cupy":
-            cuda = importlib.import_module("cupy").cuda
-            chosen = cuda.Device(int(device)) if isinstance(device, str | int) else device
-            chosen.compute_capability  # noqa: B018 (raises for a number that no GPU has)
-            return chosen
-        if name == "array-api-strict" and isinstance(device, str):
-            return xp.Device(device)
-        if name == "torch":
-            return device_of(xp.zeros(1, device=device))
-        if name == "numpy" and device != "cpu":
-            raise ValueError("NumPy runs on 'cpu' only")
+        return BACKENDS[name].device(xp, device)
     except Exception as error:
         raise ValueError(f"device {device!r} is not one of backend {name!r}: {error}") from error
-    return device
 
 
 def available_backends() -> dict[str, str]:
@@ -170,21 +146,9 @@ def available_backends() -> dict[str, str]:
     found = {}
     for name in BACKENDS:
         try:
-            _import(name)
+            _load(name)
         except BackendError as error:
             found[name] = f"missing: {error}"
         else:
-            found[name] = _describe(name)
+            found[name] = BACKENDS[name].describe()
     return found
-
-
-def _describe(name: str) -> str:
-    module = importlib.import_module(name.replace("-", "_"))
-    if name == "cupy":
-        count = module.cuda.runtime.getDeviceCount()
-        names = [module.cuda.runtime.getDeviceProperties(i)["name"].decode() for i in range(count)]
-        return f"{module.__version__} ({', '.join(names)})"
-    if name == "torch":
-        names = [module.cuda.get_device_name(i) for i in range(module.cuda.device_count())]
-        return f"{module.__version__} ({', '.join(['cpu', *names])})"
-    return f"{module.__version__} (cpu)"

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from rfnumeric._version import __version__
+from rfnumeric.backend import BACKENDS
 
-PACKAGES = ("numpy", "scipy", "numba", "array-api-compat", "cupy-cuda12x", "cupy-cuda13x", "torch", "array-api-strict")
+PACKAGES = ("scipy", "numba", "array-api-compat", *(name for lib in BACKENDS.values() for name in lib.distributions))
 
 
 def environment() -> dict[str, Any]:

@@ -118,7 +118,7 @@ class Loop:
         self.lr = self._learning_rates()
         self.epoch = 0
         # Reading the loss costs nothing on the host; on a GPU it waits for the queue, so there it is read rarely.
-        self.check_every = 1 if self.backend.name in ("numpy", "array-api-strict") else 50
+        self.check_every = 50 if self.backend.library.queues else 1
         self.feedback = self.rule.init(self.network, self.streams.child("feedback"))
         self.optimizer_state = self.optimizer.init(self.network)
         self.total_steps = config.epochs * self.data.steps(config.batch_size)

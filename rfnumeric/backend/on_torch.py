@@ -1,0 +1,50 @@
+"""PyTorch: CPU and NVIDIA GPUs, eager and without gradients of its own."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import array_api_compat
+import numpy as np
+
+from rfnumeric.backend.library import Library
+from rfnumeric.typing import Array, Device, DType, Namespace
+
+
+class Torch(Library):
+    """PyTorch; a device is its name, such as ``"cuda:0"``."""
+
+    name = "torch"
+    namespace = "array_api_compat.torch"
+    packages = ("torch",)
+    distributions = ("torch",)
+    remedy = "pip install 'rfnumeric[torch]'"
+    queues = True  # on a GPU
+
+    def device(self, xp: Namespace, device: Any) -> Device:
+        """See `Library.device`."""
+        return array_api_compat.device(xp.zeros(1, device=device))
+
+    def place(self, xp: Namespace, host: np.ndarray, dtype: DType, device: Device) -> Array:
+        """See `Library.place`."""
+        # A tensor shares a host array's memory, and there are neither read-only tensors nor negative strides, such as
+        # NumPy leaves on an axis of length 1.
+        if not host.flags.writeable or min(host.strides, default=0) < 0:
+            host = host.copy()
+        return xp.asarray(host, dtype=dtype, device=device)
+
+    def to_numpy(self, a: Array) -> np.ndarray:
+        """See `Library.to_numpy`."""
+        return a.detach().cpu().numpy()
+
+    def synchronize(self, a: Array) -> None:
+        """See `Library.synchronize`."""
+        if a.device.type == "cuda":
+            sys.modules["torch"].cuda.synchronize(a.device)
+
+    def devices(self) -> list[str]:
+        """See `Library.devices`."""
+        cuda = importlib.import_module("torch").cuda
+        return ["cpu", *(cuda.get_device_name(i) for i in range(cuda.device_count()))]
