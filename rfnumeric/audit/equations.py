@@ -90,7 +90,7 @@ EQUATIONS = (
         "§3.1",
         "$δ_{W^+} = (W^+Wy - y)(Wy)^T$, $ΔW = -λδ_{W^+}$",
         ("P10", "P11", "P12", "P13"),
-        "rfnumeric.rules.rf_parallel:autoencoder_step",
+        "rfnumeric.rules.inverses:autoencoder_step",
     ),
     Equation(
         "§4", "§4", "$h_0 = x$, $a_l = W_lh_{l-1}$, $h_l = σ(a_l)$", ("J10",), "rfnumeric.nn.network:Network.forward"

@@ -10,8 +10,7 @@ from rfnumeric.audit.claim import Measured
 from rfnumeric.audit.lab import Lab, g
 from rfnumeric.backend import copy, quiet, to_float
 from rfnumeric.linalg import penrose_residuals
-from rfnumeric.rules.inverses import recirculate
-from rfnumeric.rules.rf_parallel import autoencoder_step
+from rfnumeric.rules.inverses import autoencoder_step, recirculate
 from rfnumeric.typing import Array
 
 claim = partial(verdicts.claim, section="pseudoinverse")

@@ -10,6 +10,8 @@ from rfnumeric.nn.activations import (
     get_activation,
     reciprocal_diagonal,
 )
+from rfnumeric.nn.build import init_network, unroll
+from rfnumeric.nn.dense import Dense
 from rfnumeric.nn.gauss_newton import gauss_newton_step
 from rfnumeric.nn.init import INITIALIZERS, get_initializer
 from rfnumeric.nn.jacobians import (
@@ -21,8 +23,10 @@ from rfnumeric.nn.jacobians import (
     pull_back,
     push_forward,
 )
+from rfnumeric.nn.layer import Layer, Source
 from rfnumeric.nn.losses import LOSSES, Loss, MeanSquaredError, SoftmaxCrossEntropy, get_loss
-from rfnumeric.nn.network import Network, Trace, init_network
+from rfnumeric.nn.maps import Map
+from rfnumeric.nn.network import Network
 from rfnumeric.nn.reciprocals import (
     LayerReciprocal,
     ReciprocalOperator,
@@ -31,28 +35,35 @@ from rfnumeric.nn.reciprocals import (
     reciprocal_properties,
     weight_reciprocal,
 )
+from rfnumeric.nn.sweep import backward
+from rfnumeric.nn.trace import Trace
 
 __all__ = [
     "ACTIVATIONS",
     "INITIALIZERS",
     "LOSSES",
     "Activation",
+    "Dense",
     "Identity",
     "JacobianOperator",
+    "Layer",
     "LayerReciprocal",
     "LeakyReLU",
     "LeakySoftplus",
     "Loss",
+    "Map",
     "MatrixFree",
     "MeanSquaredError",
     "Network",
     "ReciprocalOperator",
     "SoftmaxCrossEntropy",
+    "Source",
     "Tanh",
     "Trace",
     "activation_jacobians",
     "activation_reciprocals",
     "angle",
+    "backward",
     "finite_difference_jacobian",
     "gauss_newton_step",
     "get_activation",
@@ -64,5 +75,6 @@ __all__ = [
     "push_forward",
     "reciprocal_diagonal",
     "reciprocal_properties",
+    "unroll",
     "weight_reciprocal",
 ]

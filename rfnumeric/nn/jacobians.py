@@ -10,7 +10,8 @@ from typing import Any
 
 from rfnumeric import kernels
 from rfnumeric.backend import array_namespace, device_of, eps
-from rfnumeric.nn.network import Network, Trace
+from rfnumeric.nn.network import Network
+from rfnumeric.nn.trace import Trace
 from rfnumeric.typing import Array
 
 WRT = ("h", "a", "W", "b")

@@ -15,7 +15,8 @@ from rfnumeric.linalg import condition_number, pinv, satisfied_conditions
 from rfnumeric.nn.activations import reciprocal_diagonal
 from rfnumeric.nn.gauss_newton import gauss_newton_step
 from rfnumeric.nn.jacobians import MatrixFree, activation_jacobians, check_layer, check_single, jacobian, pull_back
-from rfnumeric.nn.network import Network, Trace
+from rfnumeric.nn.network import Network
+from rfnumeric.nn.trace import Trace
 from rfnumeric.typing import Array
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from rfnumeric.backend import transpose
 from rfnumeric.nn import Network, Trace
 from rfnumeric.rules.interface import Feedback, Rule
-from rfnumeric.rules.recursion import gated_deltas
+from rfnumeric.rules.recursion import gated_deltas, transposes
 from rfnumeric.typing import Array
 
 
@@ -20,4 +19,4 @@ class Backprop(Rule):
 
     def deltas(self, network: Network, trace: Trace, e: Array, feedback: Feedback) -> list[Array]:
         """See `Rule.deltas`."""
-        return gated_deltas(network, trace, e, [None, None, *(transpose(W) for W in network.W[2:])])
+        return gated_deltas(network, trace, e, transposes(network))

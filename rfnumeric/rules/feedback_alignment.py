@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from rfnumeric.backend import Streams, transpose
+from rfnumeric.backend import Streams
 from rfnumeric.nn import Network, Trace, get_initializer
 from rfnumeric.rules.interface import Feedback, Rule
 from rfnumeric.rules.recursion import gated_deltas
@@ -31,10 +31,12 @@ class FeedbackAlignment(Rule):
     def init(self, network: Network, streams: Streams) -> Feedback:
         """Draw B_l, shape (..., n_{l−1}, n_l), for l = 2 … L. See `Rule.init`."""
         draw = get_initializer(self.feedback_init)
-        n = network.sizes
-        return {
-            "B": [None, None, *(transpose(draw(streams.child(l), n[l], n[l - 1])) for l in range(2, network.L + 1))]
-        }
+
+        def drawn(k: int) -> Array:
+            layer = network.layers[k].map
+            return layer.transposed(layer.draw(draw, streams.child(k)))
+
+        return {"B": network.fed_by(drawn)}
 
     def deltas(self, network: Network, trace: Trace, e: Array, feedback: Feedback) -> list[Array]:
         """See `Rule.deltas`."""

@@ -91,6 +91,27 @@ class Rule:
         """Improve the feedback from the step's own activity, before the weights change. Arguments as in `sleep`."""
         return feedback
 
+    def feedback(self, network: Network, feedback: Feedback) -> list[Array | None]:
+        """Return what stands where backpropagation has Wᵀ, by the layer that owns the weights, for metrics.
+
+        Parameters
+        ----------
+        network : Network
+        feedback : Feedback
+
+        Returns
+        -------
+        list of array, shape (..., n_{l−1}, n_l) of a dense layer
+            Default: what is kept as ``W_pinv``, ``R`` or ``B`` where it has that shape, else the transpose.
+        """
+        kept = next((feedback[name] for name in ("W_pinv", "R", "B") if name in feedback), [None] * (network.L + 1))
+
+        def of_layer(k: int) -> Array:
+            F, transposed = kept[k], network.layers[k].map.transposed(network.W[k])
+            return F if F is not None and F.shape == transposed.shape else transposed
+
+        return network.fed_by(of_layer)
+
     def options(self) -> dict[str, Any]:
         """Return the rule's options by name."""
         return asdict(self)

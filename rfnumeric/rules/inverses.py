@@ -1,14 +1,16 @@
-"""Where rules get W⁺ from: exact engines, and recirculation, which learns it from noise (v1/v2 §3)."""
+"""Where sources of feedback get W⁺ from: exact engines, and recirculation, which learns it from noise (v1/v2 §3)."""
 
 from __future__ import annotations
 
 from rfnumeric import kernels
-from rfnumeric.backend import Streams, array_namespace, device_of, eps, transpose
+from rfnumeric.backend import array_namespace, device_of, eps, transpose
 from rfnumeric.errors import ConvergenceError
 from rfnumeric.linalg import damped_pinv, pinv
-from rfnumeric.nn import Network
+from rfnumeric.nn import Dense, Map, Network
+from rfnumeric.nn.maps import along
 from rfnumeric.typing import Array
 
+POWER_STEPS = 30
 EXACT_ENGINES = ("auto", "svd", "cholesky", "ben-israel-cohen")
 
 
@@ -29,7 +31,7 @@ def weight_pinvs(network: Network, engine: str, damping: float) -> list[Array | 
     -------
     list of array, shape (..., n_{l−1}, n_l)
     """
-    return [None, None, *(_pinv(W, engine, damping) for W in network.W[2:])]
+    return network.fed_by(lambda k: network.layers[k].map.pinv(network.W[k], lambda W: _pinv(W, engine, damping)))
 
 
 def _pinv(W: Array, engine: str, damping: float) -> Array:
@@ -110,41 +112,75 @@ def damped_solve(G: Array, B: Array, damping: float) -> Array:
     return xp.where(finite, solution, xp.full_like(solution, float("nan")))
 
 
-def recirculate(W: Array, X: Array, noise: Array, lr: float) -> Array:
+def recirculate(W: Array, F: Array, noise: Array, lr: float, layer: Map | None = None) -> Array:
     """Take one step of linear recirculation, X ← X + (η/σ²) mean (h − ĥ) yᵀ, with h = Xy, ŷ = Wh, ĥ = Xŷ (v1/v2 §3).
 
     In expectation X + η(X − XWX), a Ben-Israel-Cohen step for η = 1; X plays the paper's U, W its V. The fixed points
     that sampled noise singles out are those of X(I − WX) = 0; started at W⁺ they stay near it while W moves slowly.
+    Needs `push` and `feed` of a layer and nothing else.
 
     Parameters
     ----------
-    W : array, shape (..., m, n)
-    X : array, shape (..., n, m)
-        Stand-in for W⁺. May be overwritten.
+    W : array, shape (..., m, n) of a dense layer, (..., *weight_shape) of another
+    F : array, shape (..., n, m) of a dense layer
+        X, the stand-in for W⁺. May be overwritten.
     noise : array, shape (..., batch, m)
         y: independent entries of mean 0 and variance 1 (so σ² = 1).
     lr : float
         η, dimensionless.
+    layer : Map, optional
+        Default: dense.
 
     Returns
     -------
-    array, shape (..., n, m)
+    array, of the shape of `F`
     """
-    h = kernels.matmul(noise, transpose(X))
-    y_hat = kernels.matmul(h, transpose(W))
-    h_hat = kernels.matmul(y_hat, transpose(X))
-    return kernels.add_outer(X, h - h_hat, noise, lr / noise.shape[-2])
+    layer = dense(W) if layer is None else layer
+    h = layer.feed(F, noise)
+    h_hat = layer.feed(F, layer.push(W, h))
+    return layer.feed_learn(F, noise, h - h_hat, lr / noise.shape[-2])
 
 
-def sleep_on_noise(
-    network: Network, W_pinv: list[Array | None], streams: Streams, batch: int, lr: float
-) -> list[Array | None]:
-    """Recirculate one batch of normal noise through every layer from the second on; the first two entries stay None."""
-    learned: list[Array | None] = [None, None]
-    for l in range(2, network.L + 1):
-        noise = streams.child(l).normal((batch, network.W[l].shape[-2]))
-        learned.append(recirculate(network.W[l], W_pinv[l], noise, lr))
-    return learned
+def autoencoder_step(F: Array, Wy: Array, y: Array, lr: float | Array, layer: Map | None = None) -> Array:
+    """Return X − η mean_batch (XWy − y)(Wy)ᵀ, a step of the linear autoencoder rule. May overwrite `F`.
+
+    Parameters
+    ----------
+    F : array, shape (..., n, m) of a dense layer
+        X, the stand-in for W⁺.
+    Wy : array, shape (..., batch, m)
+    y : array, shape (..., batch, n)
+    lr : float or array of the leading shape of `F`
+        η, in units of 1/‖Wy‖².
+    layer : Map, optional
+        Default: dense.
+    """
+    layer = dense(transpose(F)) if layer is None else layer
+    residual = layer.feed(F, Wy)
+    residual -= y
+    return layer.feed_learn(F, Wy, residual, -lr / y.shape[-2])
+
+
+def dense(W: Array) -> Dense:
+    """Return the dense map of the shape of W."""
+    return Dense(W.shape[-1], W.shape[-2])
+
+
+def small_transpose(layer: Map, W: Array) -> Array:
+    """Return αMᵀ as feedback parameters, with α = 1/σ₁(M)², from which recirculation converges.
+
+    σ₁ by power iteration on MᵀM from rows of ones; a bound that is too low by a few percent keeps α below 2/σ₁².
+    """
+    xp = array_namespace(W)
+    lead = W.shape[: W.ndim - len(layer.weight_shape)]  # type: ignore[arg-type]
+    v = xp.ones((*lead, 1, layer.n_in), dtype=W.dtype, device=device_of(W))
+    square = xp.ones((*lead, 1, 1), dtype=W.dtype, device=device_of(W))
+    for _ in range(POWER_STEPS):
+        v = v / xp.sqrt(xp.sum(v * v, axis=-1, keepdims=True))
+        v = layer.pull(W, layer.push(W, v))
+        square = xp.sqrt(xp.sum(v * v, axis=-1, keepdims=True))
+    alpha = xp.where(square > 0, 1 / xp.where(square > 0, square, xp.ones_like(square)), xp.zeros_like(square))
+    return layer.transposed(along(alpha[..., 0, 0], W) * W)
 
 
 def check_engine(engine: str, allowed: tuple[str, ...], refresh_every: int, weight_damping: float) -> None:

@@ -16,6 +16,7 @@ from rfnumeric.rules.recursion import (
     moment_weight,
     running_second_moment,
 )
+from rfnumeric.rules.sources import require_dense
 from rfnumeric.typing import Array
 
 
@@ -62,23 +63,25 @@ class MeanReciprocal(Rule):
 
     def init(self, network: Network, streams: Streams) -> Feedback:
         """Start with D = I: moments of ones, and R = Wᵀ(WWᵀ + λI)⁻¹. See `Rule.init`."""
-        xp = array_namespace(network.W[1])
-        first: list[Array] = [None, None]
-        second: list[Array] = [None, None]
-        for W in network.W[2:]:
-            ones = xp.ones(W.shape[:-1], dtype=W.dtype, device=streams.backend.device)
-            first.append(ones)
-            second.append(ones[..., :, None] * ones[..., None, :])
+        require_dense(network, "mean reciprocals in closed form")
+
+        def ones(k: int) -> Array:
+            W = network.W[k]
+            return array_namespace(W).ones(W.shape[:-1], dtype=W.dtype, device=streams.backend.device)
+
+        first = network.fed_by(ones)
+        second = network.fed_by(lambda k: first[k][..., :, None] * first[k][..., None, :])  # type: ignore[index]
         return {"d_mean": first, "d_second": second, "R": self._reciprocals(network, first, second)}
 
-    def _reciprocals(self, network: Network, first: list[Array], second: list[Array]) -> list[Array | None]:
-        R: list[Array | None] = [None, None]
-        for l in range(2, network.L + 1):
-            W = network.W[l]
-            R.append(mean_reciprocal(W, first[l], second[l], self.damping))
-            if self.unbiased:
-                R[l] = unbiased(R[l], W, first[l])
-        return R
+    def _reciprocals(
+        self, network: Network, first: list[Array | None], second: list[Array | None]
+    ) -> list[Array | None]:
+        def reciprocal(k: int) -> Array:
+            W = network.W[k]
+            R = mean_reciprocal(W, first[k], second[k], self.damping)
+            return unbiased(R, W, first[k]) if self.unbiased else R
+
+        return network.fed_by(reciprocal)
 
     def sleep(self, network: Network, feedback: Feedback, streams: Streams, step: int) -> Feedback:
         """Refresh R after the first batch and every `refresh_every` steps. See `Rule.sleep`."""
@@ -97,11 +100,10 @@ class MeanReciprocal(Rule):
         weight = moment_weight(step, self.moment_decay)
         first: list[Array] = feedback["d_mean"]
         second: list[Array] = feedback["d_second"]
-        for l in range(2, network.L + 1):
-            d = trace.d_sigma[l]
-            xp = array_namespace(d)
-            first[l] = (1 - weight) * first[l] + weight * xp.mean(d, axis=-2)
-            second[l] = running_second_moment(second[l], d, weight)
+        for k in network.fed:
+            d = network.over_users(k, lambda l: trace.d_sigma[l])
+            first[k] = (1 - weight) * first[k] + weight * array_namespace(d).mean(d, axis=-2)
+            second[k] = running_second_moment(second[k], d, weight)
         return feedback
 
     def advice(self) -> str:

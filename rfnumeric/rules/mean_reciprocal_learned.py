@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from rfnumeric import kernels
 from rfnumeric.backend import Streams, array_namespace, transpose
-from rfnumeric.nn import Network, Trace
+from rfnumeric.nn import Map, Network, Trace
 from rfnumeric.rules.interface import Feedback, Rule
+from rfnumeric.rules.inverses import dense
 from rfnumeric.rules.recursion import check_mean_options, mean_reciprocal_deltas
 from rfnumeric.typing import Array
 
@@ -57,7 +57,11 @@ class MeanReciprocalLearned(Rule):
 
     def init(self, network: Network, streams: Streams) -> Feedback:
         """Start R_l, shape (..., n_{l−1}, n_l), l = 2 … L, at zero. See `Rule.init`."""
-        return {"R": [None, None, *(streams.backend.zeros(tuple(transpose(W).shape)) for W in network.W[2:])]}
+
+        def zero(k: int) -> Array:
+            return streams.backend.zeros(tuple(network.layers[k].map.transposed(network.W[k]).shape))
+
+        return {"R": network.fed_by(zero)}
 
     def deltas(self, network: Network, trace: Trace, e: Array, feedback: Feedback) -> list[Array]:
         """See `Rule.deltas`."""
@@ -68,30 +72,35 @@ class MeanReciprocalLearned(Rule):
     ) -> Feedback:
         """Shake every hidden activity of the step with noise, and learn from the next layer's answer."""
         if step % self.sleep_every == 0:
-            for l in range(2, network.L + 1):
-                xi, response = self._shake(network, trace, streams.child(l), l)
-                feedback["R"][l] = learn_reciprocal(feedback["R"][l], response, xi, self.reciprocal_lr, self.damping)
+            R = feedback["R"]
+            for k in network.fed:
+                for l in network.users[k]:
+                    layer = network.layers[l].map
+                    xi, response = self._shake(network, trace, streams.child(l), l)
+                    R[k] = learn_reciprocal(R[k], response, xi, self.reciprocal_lr, self.damping, layer)
         return feedback
 
     def _shake(self, network: Network, trace: Trace, streams: Streams, l: int) -> tuple[Array, Array]:
         """Return ξ at h_{l−1} and the response Δ of layer l, sample by sample."""
-        h = trace.h[l - 1]
+        h = network.input(l, trace.h)
         xp = array_namespace(h)
         size = xp.sqrt(xp.mean(h * h, axis=(-2, -1), keepdims=True))
         xi = self.noise * size * streams.normal((h.shape[-2], h.shape[-1]))
-        return xi, network.activation(l).layer(h + xi, network.W[l], network.b[l])[1] - trace.h[l]
+        return xi, network.respond(l, h + xi, trace.h) - trace.h[l]
 
     def advice(self) -> str:
         """See `Rule.advice`."""
         return "a smaller learning rate (--lr), more damping (--damping 1) or a smaller --reciprocal-lr"
 
 
-def learn_reciprocal(R: Array, response: Array, xi: Array, lr: float, damping: float) -> Array:
+def learn_reciprocal(
+    R: Array, response: Array, xi: Array, lr: float, damping: float, layer: Map | None = None
+) -> Array:
     """Return R − η (mean (RΔ − ξ)Δᵀ / mean ‖Δ‖² + γR/m): one step towards the reciprocal of a layer's response.
 
     Parameters
     ----------
-    R : array, shape (..., n, m)
+    R : array, shape (..., n, m) of a dense layer
         May be overwritten.
     response : array, shape (..., batch, m)
         Δ, the layer's answer to the noise; one without any answer teaches only the decay.
@@ -101,10 +110,13 @@ def learn_reciprocal(R: Array, response: Array, xi: Array, lr: float, damping: f
         η, dimensionless.
     damping : float
         γ, relative to the mean eigenvalue of E[ΔΔᵀ].
+    layer : Map, optional
+        Whose `feed` goes through R. Default: dense.
     """
+    layer = dense(transpose(R)) if layer is None else layer
     xp = array_namespace(R)
     squared = xp.sum(response * response, axis=(-2, -1), keepdims=True)  # batch · mean ‖Δ‖²
     tiny = xp.finfo(R.dtype).smallest_normal
-    residual = xi - kernels.matmul(response, transpose(R))
+    residual = xi - layer.feed(R, response)
     residual = residual / xp.where(squared > tiny, squared, xp.ones_like(squared))
-    return kernels.add_outer((1 - lr * damping / R.shape[-1]) * R, residual, response, lr)
+    return layer.feed_learn((1 - lr * damping / layer.n_out) * R, response, residual, lr)

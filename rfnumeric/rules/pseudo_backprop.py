@@ -8,8 +8,9 @@ from typing import ClassVar
 from rfnumeric.backend import Streams
 from rfnumeric.nn import Network, Trace
 from rfnumeric.rules.interface import Feedback, Rule
-from rfnumeric.rules.inverses import EXACT_ENGINES, check_engine, weight_pinvs
+from rfnumeric.rules.inverses import EXACT_ENGINES, check_engine
 from rfnumeric.rules.recursion import gated_deltas
+from rfnumeric.rules.sources import Exact
 from rfnumeric.typing import Array
 
 
@@ -35,19 +36,22 @@ class PseudoBackprop(Rule):
     def __post_init__(self) -> None:
         check_engine(self.pinv, EXACT_ENGINES, self.refresh_every, self.weight_damping)
 
+    @property
+    def source(self) -> Exact:
+        """Where W⁺ comes from."""
+        return Exact(self.pinv, self.weight_damping, self.refresh_every)
+
     def init(self, network: Network, streams: Streams) -> Feedback:
         """Compute W_l⁺ for l = 2 … L. See `Rule.init`."""
-        return {"W_pinv": weight_pinvs(network, self.pinv, self.weight_damping)}
+        return self.source.init(network, streams)
 
     def sleep(self, network: Network, feedback: Feedback, streams: Streams, step: int) -> Feedback:
         """Refresh W_l⁺ every `refresh_every` steps. See `Rule.sleep`."""
-        if step % self.refresh_every == 0 and step > 0:
-            feedback["W_pinv"] = weight_pinvs(network, self.pinv, self.weight_damping)
-        return feedback
+        return self.source.sleep(network, feedback, streams, step)
 
     def deltas(self, network: Network, trace: Trace, e: Array, feedback: Feedback) -> list[Array]:
         """See `Rule.deltas`."""
-        return gated_deltas(network, trace, e, feedback["W_pinv"])
+        return gated_deltas(network, trace, e, feedback["W_pinv"], self.source.way)
 
     def advice(self) -> str:
         """See `Rule.advice`."""

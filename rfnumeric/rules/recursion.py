@@ -1,34 +1,77 @@
-"""The backward recursions that rules share: gated (backprop's form), reciprocal (v1/v2 §4.2), mean reciprocal."""
+"""The backward recursions that rules share: gated (backprop's form), reciprocal (v1/v2 §4.2), mean reciprocal.
+
+Each goes back through a network with feedback parameters ``F``, a list indexed like `Network.W`, by one of two ways:
+`FEED`, for feedback that stands where the transpose does, and `undo`, for a pseudoinverse.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import NamedTuple
 
 from rfnumeric import kernels
-from rfnumeric.backend import array_namespace, transpose
-from rfnumeric.nn import Network, Trace
+from rfnumeric.backend import array_namespace
+from rfnumeric.nn import Map, Network, Trace, backward
 from rfnumeric.typing import Array
 
 OWN_LAYER = ("reciprocal", "derivative", "none")
 DERIVATIVES = ("all", "own")
 
 
-def gated_deltas(network: Network, trace: Trace, e: Array, M: list[Array | None]) -> list[Array]:
-    """Return δ_L = D_L e and δ_l = D_l M_{l+1} δ_{l+1}: backprop for M = Wᵀ (MATH: φ_l = D_l).
+class Way(NamedTuple):
+    """How a layer's map sends back through feedback parameters: alone, and times the D of the layer below."""
+
+    plain: Callable[[Map, Array, Array], Array]
+    gated: Callable[[Map, Array, Array, Array], Array]
+
+
+FEED = Way(lambda layer, F, v: layer.feed(F, v), lambda layer, F, v, d: layer.gated_feed(F, v, d))
+"""Through parameters of the transpose's shape; see `Map.feed`."""
+
+
+def undo(damping: float = 0.0) -> Way:
+    """Return the way through M(W)⁺, damped where the parameters are not; see `Map.undo`."""
+    return Way(lambda layer, P, v: layer.undo(P, v, damping), lambda layer, P, v, d: layer.gated_undo(P, v, d, damping))
+
+
+UNDO = undo()
+
+
+def gated_deltas(network: Network, trace: Trace, e: Array, F: list[Array | None], way: Way = FEED) -> list[Array]:
+    """Return δ_L = D_L e and δ_l = D_l F_{l+1} δ_{l+1}: backprop for F = Wᵀ (MATH: φ_l = D_l).
 
     Parameters
     ----------
     network : Network
     trace : Trace
     e : array, shape (..., batch, n_L)
-    M : list of array, shape (..., n_{l−1}, n_l)
-        ``M[l]`` for l = 2 … L; the rest is not used.
+    F : list of array, shape (..., n_{l−1}, n_l) of a dense layer
+        By the layer that owns the weights, for those of `Network.fed`.
+    way : Way
     """
-    delta: list[Array] = [None] * (network.L + 1)
-    delta[network.L] = trace.d_sigma[network.L] * e
-    for l in range(network.L - 1, 0, -1):
-        delta[l] = kernels.gated_product(delta[l + 1], M[l + 1], trace.d_sigma[l])
-    return delta
+    d = trace.d_sigma
+    if network.is_chain:  # the product and the factor in one kernel
+        delta: list[Array] = [None] * (network.L + 1)
+        delta[network.L] = d[network.L] * e
+        for l in range(network.L - 1, 0, -1):
+            delta[l] = way.gated(network.layers[l + 1].map, F[l + 1], delta[l + 1], d[l])
+        return delta
+
+    def gate(l: int, g: Array) -> tuple[Array, Array]:
+        delta_l = d[l] * g
+        return delta_l, delta_l
+
+    return backward(network, e, gate, _sender(network, F, way))
+
+
+def transposes(network: Network) -> list[Array | None]:
+    """Return Wᵀ as feedback parameters, by the layer that owns the weights: backpropagation's."""
+    return network.fed_by(lambda k: network.layers[k].map.transposed(network.W[k]))
+
+
+def _sender(network: Network, F: list[Array | None], way: Way) -> Callable[[int, Array], Array]:
+    return lambda l, s: way.plain(network.layers[l].map, F[network.owner[l]], s)
 
 
 def mean_reciprocal_deltas(
@@ -42,7 +85,7 @@ def mean_reciprocal_deltas(
     trace : Trace
     e : array, shape (..., batch, n_L)
     R : list of array, shape (..., n_{l−1}, n_l)
-        ``R[l]`` for l = 2 … L; the rest is not used.
+        By the layer that owns the weights, for those of `Network.fed`.
     derivatives : {"all", "own"}
     normalize : bool
         Whether to divide δ_l by the batch's mean of ‖h_{l−1}‖², on its way to the weights alone.
@@ -50,14 +93,10 @@ def mean_reciprocal_deltas(
     if derivatives == "all":
         delta = gated_deltas(network, trace, e, R)
     else:
-        delta = [None] * (network.L + 1)
-        for l in range(network.L, 0, -1):
-            delta[l] = trace.d_sigma[l] * e
-            if l > 1:
-                e = kernels.matmul(e, transpose(R[l]))
+        delta = backward(network, e, lambda l, g: (trace.d_sigma[l] * g, g), _sender(network, R, FEED))
     if normalize:
         for l in range(1, network.L + 1):
-            delta[l] = delta[l] / _mean_square(trace.h[l - 1], network.has_bias)
+            delta[l] = delta[l] / _mean_square(network.input(l, trace.h), network.bias(l) is not None)
     return delta
 
 
@@ -75,13 +114,16 @@ def reciprocal_deltas(
     network: Network,
     trace: Trace,
     e: Array,
-    W_pinv: list[Array | None],
+    F: list[Array | None],
     *,
     own_layer: str,
     normalize: bool,
     derivative_damping: float,
+    way: Way = UNDO,
 ) -> list[Array]:
     """Return δ_l = D_l⁺ B_l e / ‖h_{l−1}‖² with B_L = I, B_l = W_{l+1}⁺ D_{l+1}⁺ B_{l+1} (v1/v2 §4.2).
+
+    In a layer that is not dense, (N(h)N(h)ᵀ)⁺ takes the place of 1/‖h‖²; see `rfnumeric.nn.Map.gram`.
 
     Departures from the papers as printed: the recursion uses W_{l+1}⁺ as the text has it (v2's Algorithm boxes print
     W_l⁺); the own-layer factor D_l⁺, which the exact reciprocal of J_{W_l} = h_{l−1}ᵀ ⊗ (J_{h_l} D_l) needs, is there;
@@ -92,24 +134,24 @@ def reciprocal_deltas(
     network : Network
     trace : Trace
     e : array, shape (..., batch, n_L)
-    W_pinv : list of array, shape (..., n_{l−1}, n_l)
-        W_l⁺ for l = 2 … L. W_1⁺ is used by no update.
+    F : list of array, shape (..., n_{l−1}, n_l) of a dense layer
+        W_l⁺ by the layer that owns the weights, for those of `Network.fed`. W_1⁺ is used by no update of a chain.
     own_layer : {"reciprocal", "derivative", "none"}
         The own layer's factor: D_l⁺ (exact), D_l, or none.
     normalize : bool
         Whether to divide by ‖h_{l−1}‖² (‖h_{l−1}‖² + 1 in a layer with bias).
     derivative_damping : float
         λ of D⁺ = D/(D² + λ), in units of σ'².
+    way : Way
     """
-    delta: list[Array] = [None] * (network.L + 1)
-    B_e = e
-    for l in range(network.L, 0, -1):
-        D_pinv_B_e, delta[l] = kernels.reciprocal_derivative(
-            B_e, trace.d_sigma[l], trace.h[l - 1], derivative_damping, own_layer, normalize, network.has_bias
+
+    def gate(l: int, g: Array) -> tuple[Array, Array]:
+        layer, h, bias = network.layers[l].map, network.input(l, trace.h), network.bias(l) is not None
+        return layer.reciprocal_gate(
+            g, trace.d_sigma[l], h, bias, damping=derivative_damping, own_layer=own_layer, normalize=normalize
         )
-        if l > 1:
-            B_e = kernels.matmul(D_pinv_B_e, transpose(W_pinv[l]))
-    return delta
+
+    return backward(network, e, gate, _sender(network, F, way))
 
 
 def running_second_moment(moment: Array, rows: Array, weight: float) -> Array:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from rfnumeric import kernels
-from rfnumeric.backend import Streams, array_namespace, device_of, transpose
-from rfnumeric.nn import Network, Trace, get_initializer
+from rfnumeric.backend import Streams
+from rfnumeric.nn import Network, Trace
 from rfnumeric.rules.interface import Feedback, Rule
-from rfnumeric.rules.inverses import weight_pinvs
 from rfnumeric.rules.recursion import check_reciprocal_options, reciprocal_deltas
+from rfnumeric.rules.sources import Autoencoded, Source
 from rfnumeric.typing import Array
 
 STARTS = ("pinv", "random")
@@ -50,12 +49,14 @@ class RFParallel(Rule):
         if not all(rate >= 0 for rate in rates):
             raise ValueError(f"feedback_lr must be at least 0; got {self.feedback_lr}.")
 
+    @property
+    def source(self) -> Source:
+        """Where W⁺ comes from."""
+        return Autoencoded(self.feedback_lr, self.start)
+
     def init(self, network: Network, streams: Streams) -> Feedback:
         """Choose the first W_l⁺ for l = 2 … L. See `Rule.init`."""
-        if self.start == "pinv":
-            return {"W_pinv": weight_pinvs(network, "auto", 0.0)}
-        draw, n = get_initializer("he-normal"), network.sizes
-        return {"W_pinv": [None, None, *(draw(streams.child(l), n[l - 1], n[l]) for l in range(2, network.L + 1))]}
+        return self.source.init(network, streams)
 
     def deltas(self, network: Network, trace: Trace, e: Array, feedback: Feedback) -> list[Array]:
         """See `Rule.deltas`."""
@@ -67,22 +68,14 @@ class RFParallel(Rule):
             own_layer=self.own_layer,
             normalize=self.normalize,
             derivative_damping=self.derivative_damping,
+            way=self.source.way,
         )
 
     def learn_feedback(
         self, network: Network, trace: Trace, feedback: Feedback, streams: Streams, step: int
     ) -> Feedback:
         """Take one step of the linear autoencoder rule in every layer from the second on. See `Rule.learn_feedback`."""
-        W_pinv = feedback["W_pinv"]
-        lr = self.feedback_lr
-        if isinstance(lr, tuple):
-            like = trace.h[0]
-            lr = array_namespace(like).asarray(lr, dtype=like.dtype, device=device_of(like))
-        for l in range(2, network.L + 1):
-            y = trace.h[l - 1]
-            Wy = trace.a[l] if network.b[l] is None else trace.a[l] - network.b[l][..., None, :]  # type: ignore[index]
-            W_pinv[l] = autoencoder_step(W_pinv[l], Wy, y, lr)
-        return feedback
+        return self.source.learn_feedback(network, trace, feedback, streams, step)
 
     def advice(self) -> str:
         """See `Rule.advice`."""
@@ -90,19 +83,3 @@ class RFParallel(Rule):
             "a smaller --feedback-lr, a larger slope (--negative-slope 0.5), damping of D⁺ (--derivative-damping 0.1), "
             "or a smaller learning rate (--lr)"
         )
-
-
-def autoencoder_step(W_pinv: Array, Wy: Array, y: Array, lr: float | Array) -> Array:
-    """Return W⁺ − η mean_batch (W⁺Wy − y)(Wy)ᵀ. May overwrite `W_pinv`.
-
-    Parameters
-    ----------
-    W_pinv : array, shape (..., n, m)
-    Wy : array, shape (..., batch, m)
-    y : array, shape (..., batch, n)
-    lr : float or array of shape ``W_pinv.shape[:-2]``
-        η, in units of 1/‖Wy‖².
-    """
-    residual = kernels.matmul(Wy, transpose(W_pinv))
-    residual -= y
-    return kernels.add_outer(W_pinv, residual, Wy, -lr / y.shape[-2])

@@ -8,18 +8,12 @@ from typing import ClassVar
 from rfnumeric.backend import Streams
 from rfnumeric.nn import Network, Trace
 from rfnumeric.rules.interface import Feedback, Rule
-from rfnumeric.rules.inverses import EXACT_ENGINES, check_engine, data_weighted_inverse, sleep_on_noise, weight_pinvs
-from rfnumeric.rules.recursion import (
-    check_reciprocal_options,
-    moment_weight,
-    reciprocal_deltas,
-    running_second_moment,
-)
+from rfnumeric.rules.inverses import EXACT_ENGINES, check_engine
+from rfnumeric.rules.recursion import check_reciprocal_options, reciprocal_deltas
+from rfnumeric.rules.sources import DataWeighted, Exact, Recirculated, Source
 from rfnumeric.typing import Array
 
 RECIRCULATION, DATA_WEIGHTED = "recirculation", "data-weighted"
-MOMENT_DECAY = 0.99
-"""Decay of Γ for each step; the first 100 steps count alike."""
 
 
 @dataclass(frozen=True)
@@ -71,31 +65,22 @@ class RFTwoPhase(Rule):
         if self.pinv == RECIRCULATION and self.weight_damping > 0:
             raise ValueError("weight_damping belongs to the exact engines; recirculation takes none. Leave it at 0.")
 
+    @property
+    def source(self) -> Source:
+        """Where W⁺ comes from."""
+        if self.pinv == DATA_WEIGHTED:
+            return DataWeighted(self.weight_damping, self.refresh_every)
+        if self.pinv == RECIRCULATION:
+            return Recirculated(self.sleep_lr, self.sleep_batch, self.refresh_every)
+        return Exact(self.pinv, self.weight_damping, self.refresh_every)
+
     def init(self, network: Network, streams: Streams) -> Feedback:
         """Compute W_l⁺ for l = 2 … L. See `Rule.init`."""
-        engine = self.pinv if self.pinv in EXACT_ENGINES else "auto"
-        feedback: Feedback = {"W_pinv": weight_pinvs(network, engine, self.weight_damping)}
-        if self.pinv == DATA_WEIGHTED:
-            zeros = streams.backend.zeros
-            feedback["second_moment"] = [None, None]
-            for W in network.W[2:]:
-                feedback["second_moment"].append(zeros((*W.shape[:-2], W.shape[-1], W.shape[-1])))
-        return feedback
+        return self.source.init(network, streams)
 
     def sleep(self, network: Network, feedback: Feedback, streams: Streams, step: int) -> Feedback:
         """Bring W_l⁺ up to date every `refresh_every` steps. See `Rule.sleep`."""
-        if step % self.refresh_every or step == 0:
-            return feedback
-        if self.pinv == DATA_WEIGHTED:
-            moments = feedback["second_moment"]
-            for l in range(2, network.L + 1):
-                feedback["W_pinv"][l] = data_weighted_inverse(network.W[l], moments[l], self.weight_damping)
-        elif self.pinv == RECIRCULATION:
-            learned = sleep_on_noise(network, feedback["W_pinv"], streams, self.sleep_batch, self.sleep_lr)
-            feedback["W_pinv"] = learned
-        else:
-            feedback["W_pinv"] = weight_pinvs(network, self.pinv, self.weight_damping)
-        return feedback
+        return self.source.sleep(network, feedback, streams, step)
 
     def deltas(self, network: Network, trace: Trace, e: Array, feedback: Feedback) -> list[Array]:
         """See `Rule.deltas`."""
@@ -107,18 +92,14 @@ class RFTwoPhase(Rule):
             own_layer=self.own_layer,
             normalize=self.normalize,
             derivative_damping=self.derivative_damping,
+            way=self.source.way,
         )
 
     def learn_feedback(
         self, network: Network, trace: Trace, feedback: Feedback, streams: Streams, step: int
     ) -> Feedback:
         """Take the batch into Γ where inverses are data-weighted. See `Rule.learn_feedback`."""
-        if self.pinv == DATA_WEIGHTED:
-            weight = moment_weight(step, MOMENT_DECAY)
-            moments: list[Array] = feedback["second_moment"]
-            for l in range(2, network.L + 1):
-                moments[l] = running_second_moment(moments[l], trace.h[l - 1], weight)
-        return feedback
+        return self.source.learn_feedback(network, trace, feedback, streams, step)
 
     def advice(self) -> str:
         """See `Rule.advice`."""

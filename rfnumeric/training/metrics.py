@@ -14,7 +14,7 @@ from rfnumeric import kernels
 from rfnumeric.backend import Backend, array_namespace, quiet, to_numpy, transpose
 from rfnumeric.datasets import Dataset
 from rfnumeric.linalg import condition_number, penrose_residuals, pinv
-from rfnumeric.nn import Network, Trace, get_loss
+from rfnumeric.nn import Dense, Network, Trace, get_loss
 from rfnumeric.rules import Backprop, BatchReciprocal, Feedback, Rule
 from rfnumeric.training.batches import DeviceData
 from rfnumeric.training.config import INPUT_SCALES
@@ -49,9 +49,6 @@ GAUSS_NEWTON_SAMPLES, GAUSS_NEWTON_ROWS = 32, 320
 THEOREM_SAMPLES = 5
 """Samples on which Theorem 1 is looked at, one at a time."""
 
-FEEDBACK_NAMES = ("W_pinv", "R", "B")
-"""Names under which rules keep the matrices that stand where backpropagation has Wᵀ."""
-
 
 def measure(rule: Rule, network: Network, trace: Trace, e: Array, feedback: Feedback) -> list[Metrics]:
     """Measure `METRICS` on one batch.
@@ -84,8 +81,8 @@ def measure(rule: Rule, network: Network, trace: Trace, e: Array, feedback: Feed
         first samples, up to `GAUSS_NEWTON_SAMPLES`, with the rule's update on the same; λ_d is
         `GAUSS_NEWTON_DAMPING` times the mean eigenvalue of J_lJ_lᵀ.
     ``penrose_1`` … ``penrose_4``, ``pinv_distance``, ``condition_number``
-        Of W_l and its feedback X_l for l ≥ 2, in float64. X is what the rule keeps as ``W_pinv``, ``R`` or ``B``, and
-        Wᵀ for a rule that keeps none of them. No update uses the feedback of layer 1.
+        Of W_l and its feedback X_l for dense layers l ≥ 2, in float64; X is the rule's `Rule.feedback`. No update uses
+        the feedback of layer 1.
     ``contraction``, ``reciprocal_error``
         M‖T‖ and ‖TAT − T‖/‖T‖ of Theorem 1 (v1/v2 §4) for y = W_l, F(y) = h_L − h_L* and T the rule's own map
         from e to its update, one sample at a time as the papers have it, in float64: the (upper) median over the
@@ -108,7 +105,7 @@ def measure(rule: Rule, network: Network, trace: Trace, e: Array, feedback: Feed
     with quiet():
         found = {
             **_cosines(rule, network, trace, e, feedback),
-            **_feedback_quality(network, feedback),
+            **_feedback_quality(rule, network, feedback),
             **sample_contraction(rule, network, trace, e, feedback, THEOREM_SAMPLES),
             "negative_share": _negative_shares(network, trace),
         }
@@ -209,41 +206,22 @@ def _scaled(u: Array) -> Array:
     return u / xp.max(xp.abs(u), axis=(-2, -1), keepdims=True)
 
 
-def feedback_matrices(network: Network, feedback: Feedback) -> list[Array | None]:
-    """Return [None, None, X_2, …, X_L], shape (..., n_{l−1}, n_l): what the rule keeps where backpropagation has Wᵀ.
-
-    Parameters
-    ----------
-    network : Network
-    feedback : Feedback
-        Of any rule; `FEEDBACK_NAMES` are looked for.
-
-    Returns
-    -------
-    list of array
-        W_lᵀ where the rule keeps no matrix of that shape.
-    """
-    kept = next((feedback[name] for name in FEEDBACK_NAMES if name in feedback), [None] * (network.L + 1))
-    found: list[Array | None] = [None, None]
-    for W, X in zip(network.W[2:], kept[2:], strict=True):
-        W_t = transpose(W)
-        found.append(X if X is not None and X.shape == W_t.shape else W_t)
-    return found
-
-
-def _feedback_quality(network: Network, feedback: Feedback) -> dict[str, list[Array | None]]:
+def _feedback_quality(rule: Rule, network: Network, feedback: Feedback) -> dict[str, list[Array | None]]:
     names = ("penrose_1", "penrose_2", "penrose_3", "penrose_4", "pinv_distance", "condition_number")
-    found: dict[str, list[Array | None]] = {name: [None, None] for name in names}
-    for W, X in zip(network.W[2:], feedback_matrices(network, feedback)[2:], strict=True):
-        xp = array_namespace(W)
-        W, X = to_double(W), to_double(X)
+    found: dict[str, list[Array | None]] = {name: [None] * (network.L + 1) for name in names}
+    kept = rule.feedback(network, feedback)
+    for k in network.fed:
+        if not isinstance(network.layers[k].map, Dense):
+            continue  # no matrix of this size is formed
+        xp = array_namespace(network.W[k])
+        W, X = to_double(network.W[k]), to_double(kept[k])
         # pinv refuses what is not finite; a network that has overflowed gets NaN.
         finite = xp.all(xp.isfinite(W), axis=(-2, -1))
         W_pinv = pinv(xp.where(finite[..., None, None], W, xp.zeros_like(W)))
         distance = xp.linalg.matrix_norm(W_pinv - X) / xp.linalg.matrix_norm(W_pinv)
         values = (*penrose_residuals(W, X)[:4], xp.where(finite, distance, xp.nan), condition_number(W))
         for name, value in zip(names, values, strict=True):
-            found[name].append(value)
+            found[name][k] = value
     return found
 
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, TypeAlias
 
 from rfnumeric import kernels
-from rfnumeric.backend import array_namespace, transpose
+from rfnumeric.backend import array_namespace
 from rfnumeric.nn import Network, Trace
 from rfnumeric.typing import Array
 
@@ -49,13 +49,11 @@ class Optimizer:
         step : int
             Number of this step, counted from 0 over the whole run.
         """
-        for l in range(1, network.L + 1):
-            delta = trace.delta[l] / max(trace.delta[l].shape[-2], 1)
-            G = kernels.matmul(transpose(delta), trace.h[l - 1])
-            network.W[l] = self._step("W", l, network.W[l], G, lr, state, step)
-            if network.b[l] is not None:
-                sums = array_namespace(delta).sum(delta, axis=-2, dtype=delta.dtype)
-                network.b[l] = self._step("b", l, network.b[l], sums, lr, state, step)
+        for k in network.trained:
+            G, g = network.direction(trace, k)
+            network.W[k] = self._step("W", k, network.W[k], G, lr, state, step)
+            if g is not None:
+                network.b[k] = self._step("b", k, network.b[k], g, lr, state, step)
         return state
 
     def _step(

@@ -143,4 +143,4 @@ def to_double(v: Array) -> Array:
 def _double_network(network: Network) -> Network:
     W = [None if v is None else to_double(v) for v in network.W]
     b = [None if v is None else to_double(v) for v in network.b]
-    return Network(W, b, network.hidden, network.output)
+    return network.with_parameters(W, b)

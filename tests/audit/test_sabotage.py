@@ -22,7 +22,7 @@ from rfnumeric.audit import (
 from rfnumeric.audit import jacobian as jacobian_claims
 from rfnumeric.audit.run import run_audit
 from rfnumeric.nn import reciprocal_diagonal
-from rfnumeric.rules import inverses, rf_parallel
+from rfnumeric.rules import inverses
 
 
 def recirculation_with_the_wrong_sign(W, X, noise, lr):
@@ -30,7 +30,7 @@ def recirculation_with_the_wrong_sign(W, X, noise, lr):
 
 
 def autoencoder_with_the_wrong_sign(W_pinv, Wy, y, lr):
-    return rf_parallel.autoencoder_step(W_pinv, Wy, y, -lr)
+    return inverses.autoencoder_step(W_pinv, Wy, y, -lr)
 
 
 def iteration_with_half_steps_only(A, X0=None, **options):

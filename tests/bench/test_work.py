@@ -98,10 +98,10 @@ def test_bare_products_are_those_of_a_step(feedback, monkeypatch):
 
 def test_our_steps_refresh_the_feedback_once_in_twenty(monkeypatch):
     calls = []
-    from rfnumeric.rules import rf_two_phase
+    from rfnumeric.rules import sources
 
-    original = rf_two_phase.weight_pinvs
-    monkeypatch.setattr(rf_two_phase, "weight_pinvs", lambda *a: calls.append(1) or original(*a))
+    original = sources.weight_pinvs
+    monkeypatch.setattr(sources, "weight_pinvs", lambda *a: calls.append(1) or original(*a))
     steps = work.our_steps(work.configuration("rf-two-phase", SIZES, BATCH))
     assert len(calls) == 1  # at the start
     for expected in (2, 3, 4):

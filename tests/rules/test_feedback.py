@@ -9,8 +9,7 @@ from rfnumeric import rules
 from rfnumeric.backend import Streams, eps, get_backend, to_numpy
 from rfnumeric.nn import Network, get_activation, get_loss
 from rfnumeric.rules import PseudoBackprop, RFParallel, RFTwoPhase, inverses
-from rfnumeric.rules.inverses import EXACT_ENGINES, recirculate, weight_pinvs
-from rfnumeric.rules.rf_parallel import autoencoder_step
+from rfnumeric.rules.inverses import EXACT_ENGINES, autoencoder_step, recirculate, weight_pinvs
 from rfnumeric.testing import assert_penrose
 from rfnumeric.testing.strategies import known_matrix, known_network
 

@@ -19,7 +19,7 @@ from rfnumeric.rules import get_rule
 from rfnumeric.training import METRICS, measure, measure_batch, measure_run, train
 from rfnumeric.training.batches import DeviceData
 from rfnumeric.training.loop import HISTORY_FILE
-from rfnumeric.training.metrics import GAUSS_NEWTON_DAMPING, feedback_matrices
+from rfnumeric.training.metrics import GAUSS_NEWTON_DAMPING
 from rfnumeric.training.theorem1 import PAIRS
 
 HOST = get_backend("numpy", dtype="float64")
@@ -181,7 +181,7 @@ def test_the_feedback_is_compared_with_scipys_pseudoinverse(rule):
 def test_the_feedback_of_another_shape_is_not_taken_for_a_layers():
     case = Case("feedback-alignment")
     direct = {"B": [None, np.ones((5, 3)), np.ones((7, 3)), None]}  # n_l × n_L, as direct feedback has it
-    found = feedback_matrices(case.network, direct)
+    found = case.rule.feedback(case.network, direct)
     assert found[:2] == [None, None]
     assert same_bits(found[2:], [W.T for W in case.network.W[2:]])
 
