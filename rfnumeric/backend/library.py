@@ -73,6 +73,22 @@ class Library:
         """Copy or share a C-ordered host array, whose dtype is `dtype` already, on the device."""
         return xp.asarray(host, dtype=dtype, device=device)
 
+    def plain(self, a: Array, name: str) -> Array:
+        """Return `a` as a plain array of the library, without a subclass, a gradient or work put off.
+
+        Parameters
+        ----------
+        a : array
+        name : str
+            What a user calls the argument, for messages.
+
+        Raises
+        ------
+        TypeError
+            If that would lose something, or if it is not dense.
+        """
+        return a
+
     def to_numpy(self, a: Array) -> np.ndarray:
         """Return the values of `a` on the host, writable wherever the library's own arrays are."""
         return np.asarray(a)

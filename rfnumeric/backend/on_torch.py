@@ -35,6 +35,22 @@ class Torch(Library):
             host = host.copy()
         return xp.asarray(host, dtype=dtype, device=device)
 
+    def plain(self, a: Array, name: str) -> Array:
+        """See `Library.plain`."""
+        torch = sys.modules["torch"]
+        if a.layout is not torch.strided:
+            raise TypeError(f"{name} must be a dense tensor; got layout {a.layout}. Pass {name}.to_dense().")
+        if a.requires_grad:
+            if torch.is_grad_enabled():
+                raise TypeError(
+                    f"{name} must not require a gradient, which would be lost here; pass {name}.detach(), or call "
+                    "under torch.no_grad()."
+                )
+            a = a.detach()
+        if type(a) is not torch.Tensor:
+            a = a.as_subclass(torch.Tensor)
+        return a.resolve_conj().resolve_neg()
+
     def to_numpy(self, a: Array) -> np.ndarray:
         """See `Library.to_numpy`."""
         return a.detach().cpu().numpy()

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from rfnumeric.backend import array_namespace, device_of, eps, quiet, to_numpy
+from rfnumeric.backend.gate import gate
 from rfnumeric.kernels import coupled_steps, matmul
 from rfnumeric.linalg._common import check_finite, frobenius, identity, ratio
 from rfnumeric.linalg.iteration_result import IterationResult, measured_factor, summarize
@@ -49,6 +50,7 @@ class CoupledRule:
     ('converged', 0.8, 0.8)
     """
 
+    @gate(U=2, V=2)
     def __init__(
         self,
         U: Array,
@@ -151,6 +153,7 @@ class CoupledRule:
         )
 
 
+@gate(U=2, V=2)
 def coupled_rule(
     U: Array,
     V: Array,
@@ -194,6 +197,7 @@ def coupled_rule(
     return CoupledRule(U, V, rate, form=form, decay=decay, one_sided=one_sided).run(max_iterations=max_iterations)
 
 
+@gate(P=2)
 def logistic_flow(P: Array, t: float) -> Array:
     """Return P(t) of Ṗ = 2(P − P²), P(0) = P: the coupled rule for small η after t/η steps.
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 
 from rfnumeric.backend import array_namespace, quiet
+from rfnumeric.backend.gate import gate
 from rfnumeric.kernels import gram_inverse, matmul
 from rfnumeric.linalg._common import adjoint, all_finite, check_matrix
 from rfnumeric.typing import Array
 
 
+@gate(A=2)
 def damped_pinv(A: Array, damping: float) -> Array:
     """Return the damped (Tikhonov) inverse Aᴴ(AAᴴ + λI)⁻¹ = (AᴴA + λI)⁻¹Aᴴ over leading axes.
 
@@ -47,6 +49,7 @@ def damped_pinv(A: Array, damping: float) -> Array:
         return matmul(Ah, Z) if A.shape[-2] <= A.shape[-1] else matmul(Z, Ah)
 
 
+@gate(A=2)
 def condition_number(A: Array) -> Array:
     """Return the 2-norm condition number σ₁/σ_min over leading axes.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rfnumeric.backend import array_namespace, quiet
+from rfnumeric.backend.gate import gate
 from rfnumeric.kernels import matmul
 from rfnumeric.linalg._common import adjoint, check_finite, frobenius, identity
 from rfnumeric.linalg.iteration_result import IterationResult, summarize
@@ -32,11 +33,13 @@ class GramNewton:
     ('converged', True)
     """
 
+    @gate(A=2)
     def __init__(self, A: Array) -> None:
         self.xp = array_namespace(A)
         self.Z: Array = None
         self.result = self.update(A)
 
+    @gate(like="Z", A=2)
     def update(self, A: Array, *, max_iterations: int | None = None) -> IterationResult:
         """Move to a new A from the inverse of the last one.
 

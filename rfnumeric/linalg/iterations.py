@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rfnumeric.backend import array_namespace, eps, quiet, to_numpy
+from rfnumeric.backend.gate import gate
 from rfnumeric.kernels import matmul
 from rfnumeric.linalg._common import adjoint, check_finite, check_matrix, frobenius, norm_one, ratio
 from rfnumeric.linalg.iteration_result import IterationResult, measured_order, summarize
@@ -82,6 +83,7 @@ class Hyperpower:
     [[0.25]]
     """
 
+    @gate(A=2, X0=2)
     def __init__(self, A: Array, X0: Array | str = "norms", order: int = 2) -> None:
         self.xp = xp = array_namespace(A, None if isinstance(X0, str) else X0)
         check_matrix(xp, A)
@@ -158,6 +160,7 @@ class Hyperpower:
         return summarize(A, self.X, history, float(self.order), measured_order(history, tolerance), moving)
 
 
+@gate(A=2, X0=2)
 def hyperpower(
     A: Array,
     X0: Array | str = "norms",
@@ -201,6 +204,7 @@ def hyperpower(
     return Hyperpower(A, X0, order).run(rtol=rtol, max_iterations=max_iterations)
 
 
+@gate(A=2, X0=2)
 def ben_israel_cohen(
     A: Array, X0: Array | str | None = None, *, rtol: float | None = None, max_iterations: int | None = None
 ) -> IterationResult:

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from rfnumeric.backend import array_namespace, device_of
+from rfnumeric.backend.gate import gate
 from rfnumeric.backend.linear_operator import scipy_linear_operator
 from rfnumeric.kernels import kronecker_apply, matmul
 from rfnumeric.linalg._common import adjoint, check_matrix, frobenius, is_complex, norm_one
@@ -43,6 +44,7 @@ class KroneckerOperator:
     True
     """
 
+    @gate(A=2, B=2)
     def __init__(self, A: Array, B: Array) -> None:
         self._xp = xp = array_namespace(A, B)
         check_matrix(xp, A)
@@ -59,6 +61,7 @@ class KroneckerOperator:
         """Dtype of the first factor."""
         return self.A.dtype
 
+    @gate(like="A", linear=True, x=1)
     def matvec(self, x: Array) -> Array:
         """Return (A ⊗ B)x.
 
@@ -77,18 +80,22 @@ class KroneckerOperator:
         """
         return self._apply(self.A, self.B, x)
 
+    @gate(like="A", linear=True, y=1)
     def rmatvec(self, y: Array) -> Array:
         """Return (A ⊗ B)ᴴy, shape (..., nq) from (..., mp)."""
         return self._apply(adjoint(self._xp, self.A), adjoint(self._xp, self.B), y)
 
+    @gate(like="A", linear=True, X=2)
     def matmat(self, X: Array) -> Array:
         """Return (A ⊗ B)X, shape (..., mp, k) from (..., nq, k)."""
         return self._columns(self.A, self.B, X)
 
+    @gate(like="A", linear=True, Y=2)
     def rmatmat(self, Y: Array) -> Array:
         """Return (A ⊗ B)ᴴY, shape (..., nq, k) from (..., mp, k)."""
         return self._columns(adjoint(self._xp, self.A), adjoint(self._xp, self.B), Y)
 
+    @gate(like="A", linear=True, other=1)
     def __matmul__(self, other: Any) -> Any:
         """Return the product with a vector, a matrix, or another operator: (A ⊗ B)(C ⊗ D) = AC ⊗ BD.
 
@@ -222,6 +229,7 @@ class KroneckerOperator:
         return xp.matrix_transpose(xp.reshape(Y, (*Y.shape[:-2], A.shape[-2] * B.shape[-2])))
 
 
+@gate(h=1, S=2)
 def weight_reciprocal_operator(h: Array, S: Array) -> KroneckerOperator:
     """Return 𝓑_l = (h_{l−1}/‖h_{l−1}‖²) ⊗ S with S = D_l⁺B_l, the reciprocal of J_{W_l} = h_{l−1}ᵀ ⊗ (J_{h_l}D_l).
 

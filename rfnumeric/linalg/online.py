@@ -9,6 +9,7 @@ import math
 from typing import NamedTuple
 
 from rfnumeric.backend import array_namespace
+from rfnumeric.backend.gate import gate
 from rfnumeric.kernels import matmul
 from rfnumeric.linalg._common import adjoint, identity
 from rfnumeric.linalg.pinv import pinv
@@ -38,6 +39,7 @@ class Pair(NamedTuple):
     V: Array
 
 
+@gate(U=2, V=2, y=2, hidden_noise=2)
 def recirculation_step(
     U: Array, V: Array, y: Array, rate: float, *, variance: float = 1.0, hidden_noise: Array | None = None
 ) -> Pair:
@@ -97,6 +99,7 @@ def recirculation_step(
     return Pair(new_U, V + float(rate / variance) * _mean_outer(xp, z - z_hat, hidden_noise))
 
 
+@gate(real=True, U=2, V=2, y=2)
 def hinton_mcclelland_step(
     U: Array, V: Array, y: Array, rate: float, *, regression: float = 0.75, linear: bool = False
 ) -> Pair:
@@ -161,6 +164,7 @@ def hinton_mcclelland_step(
     return Pair(U + float(rate) * _mean_outer(xp, h - h_hat, y_hat), V + float(rate) * _mean_outer(xp, y - y_hat, h))
 
 
+@gate(real=True, W_pinv=2, W=2, y=2)
 def autoencoder_step(W_pinv: Array, W: Array, y: Array, rate: float, *, decay: float = 0.0) -> Array:
     """Take one step of the autoencoder or "parallel" rule (v2 §3.1): ΔW⁺ = −η(mean (W⁺Wy − y)(Wy)ᵀ + γW⁺).
 
@@ -203,6 +207,7 @@ def autoencoder_step(W_pinv: Array, W: Array, y: Array, rate: float, *, decay: f
     return W_pinv - float(rate) * (change + float(decay) * W_pinv)
 
 
+@gate(W=2, second_moment=2, start=2)
 def autoencoder_fixed_point(
     W: Array, second_moment: Array | None = None, *, decay: float = 0.0, start: Array | None = None
 ) -> Array:
@@ -283,6 +288,7 @@ class RecursiveLeastSquares:
     [[2.]]
     """
 
+    @gate(real=True, M=2)
     def __init__(self, M: Array, damping: float) -> None:
         xp = array_namespace(M)
         if not 0 < damping < math.inf:
@@ -292,6 +298,7 @@ class RecursiveLeastSquares:
         # (..., n_h, n_h) of the leading shape of M.
         self.P = (identity(xp, n, M) + xp.zeros_like(matmul(xp.matrix_transpose(M), M))) / damping
 
+    @gate(like="M", h=1, y=1)
     def step(self, h: Array, y: Array) -> None:
         """Take in one pair, h (..., n_h) and y (..., n_y)."""
         xp = self.xp
@@ -302,6 +309,7 @@ class RecursiveLeastSquares:
         self.M = self.M + matmul(target - matmul(self.M, column), row)
 
 
+@gate(real=True, M=2, h=1, y=1)
 def opium_light_step(M: Array, h: Array, y: Array, *, gain: float = 1.0) -> Array:
     """Take one OPIUM-light step, M ← M + (y − Mh)hᵀ/(1/g + hᵀh): RLS with P frozen at gI, so that no matrix is kept.
 
@@ -341,6 +349,7 @@ def opium_light_step(M: Array, h: Array, y: Array, *, gain: float = 1.0) -> Arra
     return M + matmul(y[..., :, None] - matmul(M, column), row) / (1 / gain + matmul(row, column))
 
 
+@gate(real=True, H=2, Y=2)
 def ridge_solution(H: Array, Y: Array, damping: float) -> Array:
     """Return M = YᵀH(HᵀH + λI)⁻¹, the minimizer of Σ‖y − Mh‖² + λ‖M‖², to which `RecursiveLeastSquares` is equal.
 

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from rfnumeric.backend import array_namespace, eps, quiet, to_numpy
+from rfnumeric.backend.gate import gate
 from rfnumeric.backend.linear_operator import scipy_linear_operator
 from rfnumeric.kernels import gram_inverse, matmul
 from rfnumeric.linalg._common import (
@@ -60,6 +61,7 @@ class PinvOperator:
     [0.12 0.16]
     """
 
+    @gate(A=2)
     def __init__(self, A: Array, *, method: str = "auto", rtol: float | None = None) -> None:
         self._xp = xp = array_namespace(A)
         check_matrix(xp, A)
@@ -110,6 +112,7 @@ class PinvOperator:
         """Dtype of A."""
         return self.A.dtype
 
+    @gate(like="A", linear=True, B=2)
     def matmat(self, B: Array) -> Array:
         """Return A⁺B, shape (..., n, k) from (..., m, k).
 
@@ -129,6 +132,7 @@ class PinvOperator:
             X = X + self._solve(B - matmul(self._scaled, X))
         return unscale(xp, X, self._exponent)
 
+    @gate(like="A", linear=True, C=2)
     def rmatmat(self, C: Array) -> Array:
         """Return (A⁺)ᴴC, shape (..., m, k) from (..., n, k)."""
         xp = self._xp
@@ -142,14 +146,17 @@ class PinvOperator:
             Y = Y + self._solve_adjoint(C - matmul(self._Ah, Y))
         return unscale(xp, Y, self._exponent)
 
+    @gate(like="A", linear=True, b=1)
     def matvec(self, b: Array) -> Array:
         """Return A⁺b, shape (..., n) from (..., m) (or (n, 1) from (m, 1)): least squares, least norm."""
         return self._vector(self.matmat, b, self.shape[1])
 
+    @gate(like="A", linear=True, c=1)
     def rmatvec(self, c: Array) -> Array:
         """Return (A⁺)ᴴc, shape (..., m) from (..., n)."""
         return self._vector(self.rmatmat, c, self.shape[0])
 
+    @gate(like="A", linear=True, other=1)
     def __matmul__(self, other: Array) -> Array:
         """Return A⁺ times a vector or a matrix."""
         return self.matvec(other) if other.ndim == 1 else self.matmat(other)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from rfnumeric.backend import array_namespace, eps, quiet, to_numpy
+from rfnumeric.backend.gate import gate
 from rfnumeric.kernels import penrose_norms
 from rfnumeric.linalg._common import check_matrix, frobenius, ratio
 from rfnumeric.typing import Array, Namespace
@@ -44,6 +45,7 @@ class PenroseResiduals(NamedTuple):
         return xp.max(self.ratios, axis=0)
 
 
+@gate(A=2, X=2)
 def penrose_residuals(A: Array, X: Array) -> PenroseResiduals:
     """Return how far X is from satisfying each of the four Penrose conditions for A.
 
@@ -122,6 +124,7 @@ def _balance(xp: Namespace, A: Array, X: Array) -> tuple[Array, Array]:
     return A / one / two, X * one * two
 
 
+@gate(A=2, X=2)
 def satisfied_conditions(A: Array, X: Array, rtol: float | None = None) -> set[int]:
     """Return which Penrose conditions X satisfies for A, e.g. ``{1, 2, 3}``.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, overload
 
 from rfnumeric.backend import array_namespace, quiet, to_numpy
+from rfnumeric.backend.gate import gate
 from rfnumeric.errors import ConvergenceError
 from rfnumeric.linalg import _engines as engines
 from rfnumeric.linalg._common import any_true, check_finite, check_matrix, default_rtol
@@ -77,6 +78,7 @@ def pinv(
     order: int = ...,
     return_info: Literal[True],
 ) -> tuple[Array, PinvInfo]: ...
+@gate(A=2)
 def pinv(
     A: Array,
     *,

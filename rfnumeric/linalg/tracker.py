@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rfnumeric.backend import array_namespace, to_numpy
+from rfnumeric.backend.gate import gate
 from rfnumeric.kernels import matmul
 from rfnumeric.linalg._common import adjoint, check_finite
 from rfnumeric.linalg.penrose import RATIO_LIMIT, penrose_residuals
@@ -43,6 +44,7 @@ class PinvTracker:
     (1, 0)
     """
 
+    @gate(A=2)
     def __init__(self, A: Array, *, check_every: int = 20, limit: float = RATIO_LIMIT) -> None:
         self.xp = array_namespace(A)
         self.A, self.X = A, pinv(A)
@@ -50,17 +52,20 @@ class PinvTracker:
         self.updates = self.refreshes = 0
         self.drift: list[float] = []
 
+    @gate(like="A", c=1, d=1)
     def rank_one(self, c: Array, d: Array) -> Array:
         """Add cdᴴ, c (..., m) and d (..., n), and return A⁺."""
         xp = self.xp
         X = rank_one_update(self.A, self.X, c, d).value
         return self._moved(self.A + matmul(c[..., :, None], adjoint(xp, d[..., :, None])), X)
 
+    @gate(like="A", a=1)
     def append_column(self, a: Array) -> Array:
         """Append the column a (..., m) and return A⁺."""
         X = append_column(self.A, self.X, a)
         return self._moved(self.xp.concat((self.A, a[..., :, None]), axis=-1), X)
 
+    @gate()
     def delete_column(self, index: int) -> Array:
         """Delete a column and return A⁺."""
         X = delete_column(self.A, self.X, index)

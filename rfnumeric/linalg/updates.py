@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from rfnumeric.backend import array_namespace, device_of, eps, quiet
+from rfnumeric.backend.gate import gate
 from rfnumeric.kernels import matmul, meyer_update
 from rfnumeric.linalg._common import (
     adjoint,
@@ -43,6 +44,7 @@ class RankOneUpdate(NamedTuple):
     case: Array
 
 
+@gate(A=2, A_pinv=2, c=1, d=1)
 def rank_one_update(A: Array, A_pinv: Array, c: Array, d: Array, *, rtol: float | None = None) -> RankOneUpdate:
     """Return (A + cdᴴ)⁺ from A⁺ in O(mn), by Meyer's theorem.
 
@@ -122,6 +124,7 @@ def _column_exponents(xp: Namespace, C: Array) -> Array:
     return scale(xp, xp.matrix_transpose(C)[..., :, None])[1]
 
 
+@gate(A=2, Z=2, C=2, D=2)
 def rank_k_update(A: Array, Z: Array, C: Array, D: Array) -> tuple[Array, Array]:
     """Return (A + CDᴴ)⁺ and the new inverse Gram matrix by Woodbury's formula; A keeps full rank throughout.
 
@@ -198,6 +201,7 @@ def _woodbury(xp: Namespace, A: Array, Z: Array, C: Array, D: Array) -> tuple[Ar
     return matmul(adjoint(xp, new), Z), Z
 
 
+@gate(A=2, A_pinv=2, a=1)
 def append_column(A: Array, A_pinv: Array, a: Array, *, rtol: float | None = None) -> Array:
     """Return [A a]⁺ from A⁺ (Greville): d = A⁺a, e = a − Ad, bᴴ = e⁺ if e ≠ 0 else dᴴA⁺/(1 + dᴴd), [A⁺ − dbᴴ; bᴴ].
 
@@ -269,6 +273,7 @@ def _nonzero(xp: Namespace, x: Array, like: Array) -> Array:
     return xp.astype(xp.where(x == 0, xp.ones_like(x), x), like.dtype)
 
 
+@gate(A=2, A_pinv=2)
 def delete_column(A: Array, A_pinv: Array, index: int, *, rtol: float | None = None) -> Array:
     """Return the pseudoinverse of A without one column, from A⁺ (Greville's formula backwards).
 

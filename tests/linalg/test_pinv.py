@@ -280,8 +280,8 @@ def test_errors() -> None:
         pinv(np.eye(2), method="gauss")
     with pytest.raises(ValueError, match="must not be negative"):
         pinv(np.eye(2), rtol=-1.0)
-    with pytest.raises(TypeError, match="floating"):
-        pinv(np.eye(2, dtype=np.int32))
+    with pytest.raises(TypeError, match="A must be an array of real or complex numbers"):
+        pinv(np.eye(2, dtype=object))
     for method in ("cholesky", "qr", "newton-schulz"):
         with pytest.raises(ConvergenceError, match="auto"):
             pinv(scipy.linalg.hilbert(12) if method == "newton-schulz" else np.ones((3, 3)), method=method)
