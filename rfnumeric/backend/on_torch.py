@@ -36,7 +36,13 @@ class Torch(Library):
         return xp.asarray(host, dtype=dtype, device=device)
 
     def plain(self, a: Array, name: str) -> Array:
-        """See `Library.plain`."""
+        """See `Library.plain`.
+
+        Raises
+        ------
+        TypeError
+            If `a` is sparse, or attached to a gradient outside ``torch.no_grad()``.
+        """
         torch = sys.modules["torch"]
         if a.layout is not torch.strided:
             raise TypeError(f"{name} must be a dense tensor; got layout {a.layout}. Pass {name}.to_dense().")

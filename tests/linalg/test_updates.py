@@ -223,7 +223,7 @@ def test_the_case_of_an_ordinary_float32_matrix_is_told(shape: tuple[int, int]) 
 
 def test_shapes_are_checked_before_a_compiled_loop_trusts_them() -> None:
     A = np.ones((2, 3))
-    with pytest.raises(ValueError, match=r"c must have shape \(\.\.\., 2\)"):
+    with pytest.raises(ValueError, match=r"c must have shape \(\.\.\., n\); got \(\)"):
         rank_one_update(A, A.T, np.float64(1.0), np.ones(3))
     with pytest.raises(ValueError, match="leading axes"):
         rank_one_update(np.ones((2, 2, 3)), np.ones((3, 3, 2)), np.ones(2), np.ones(3))
