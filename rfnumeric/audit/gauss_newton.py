@@ -10,7 +10,7 @@ from rfnumeric.audit.figures import Curve, Figure
 from rfnumeric.audit.lab import VIOLATION, Lab, Sample, g
 from rfnumeric.audit.reciprocal import CONTRACTING, SHAPES, mixed
 from rfnumeric.backend import to_float
-from rfnumeric.nn import activation_jacobians, gauss_newton_step, jacobian, weight_reciprocal
+from rfnumeric.calculus import activation_jacobians, gauss_newton_step, jacobian, weight_reciprocal
 from rfnumeric.typing import Array
 
 claim = partial(verdicts.claim, section="gauss-newton")

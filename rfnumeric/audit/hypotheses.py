@@ -12,8 +12,9 @@ from rfnumeric.audit.figures import Curve, Figure
 from rfnumeric.audit.lab import Lab, Sample, g
 from rfnumeric.audit.theorem1 import System
 from rfnumeric.backend import to_float
-from rfnumeric.newton import RECIPROCAL, certificate, hildebrandt_graves
-from rfnumeric.nn import Network, get_loss, jacobian, weight_reciprocal
+from rfnumeric.calculus import jacobian, weight_reciprocal
+from rfnumeric.calculus.newton import RECIPROCAL, certificate, hildebrandt_graves
+from rfnumeric.nn import Network, get_loss
 from rfnumeric.rules import RFTwoPhase
 from rfnumeric.typing import Array
 

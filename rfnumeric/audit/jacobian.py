@@ -10,7 +10,7 @@ from rfnumeric.audit.claim import Measured
 from rfnumeric.audit.figures import Curve, Figure
 from rfnumeric.audit.lab import Lab, Sample, g
 from rfnumeric.backend import to_float
-from rfnumeric.nn import jacobian
+from rfnumeric.calculus import jacobian
 from rfnumeric.rules import Backprop
 
 claim = partial(verdicts.claim, section="jacobian")

@@ -7,15 +7,9 @@ from functools import cached_property
 from itertools import pairwise
 
 from rfnumeric.backend import Backend, Streams, eps, quiet, to_float, to_numpy
+from rfnumeric.calculus import activation_jacobians, activation_reciprocals, finite_difference_jacobian
 from rfnumeric.linalg import pinv
-from rfnumeric.nn import (
-    Network,
-    Trace,
-    activation_jacobians,
-    activation_reciprocals,
-    finite_difference_jacobian,
-    get_activation,
-)
+from rfnumeric.nn import Network, Trace, get_activation
 from rfnumeric.typing import Array
 
 ROUNDING = 30.0

@@ -10,8 +10,9 @@ from rfnumeric.audit.claim import Measured
 from rfnumeric.audit.figures import Curve, Figure
 from rfnumeric.audit.lab import VIOLATION, Lab, Sample, g
 from rfnumeric.backend import to_float
+from rfnumeric.calculus import jacobian, weight_reciprocal
 from rfnumeric.linalg import satisfied_conditions
-from rfnumeric.nn import get_activation, jacobian, weight_reciprocal
+from rfnumeric.nn import get_activation
 
 claim = partial(verdicts.claim, section="reciprocal")
 SHAPES = {

@@ -11,8 +11,8 @@ from rfnumeric.audit.claim import Measured
 from rfnumeric.audit.figures import Curve, Figure
 from rfnumeric.audit.lab import VIOLATION, Lab, g
 from rfnumeric.backend import to_float
-from rfnumeric.newton import CONTRACTION, RADIUS, RECIPROCAL, certificate, hildebrandt_graves
-from rfnumeric.nn import jacobian, weight_reciprocal
+from rfnumeric.calculus import jacobian, weight_reciprocal
+from rfnumeric.calculus.newton import CONTRACTION, RADIUS, RECIPROCAL, certificate, hildebrandt_graves
 from rfnumeric.typing import Array
 
 claim = partial(verdicts.claim, section="theorem1")

@@ -11,8 +11,9 @@ from rfnumeric.audit.digits import digits, published_network, train_steps
 from rfnumeric.audit.figures import Curve, Figure
 from rfnumeric.audit.lab import Lab, g
 from rfnumeric.backend import to_float
+from rfnumeric.calculus import angle
 from rfnumeric.linalg import RecursiveLeastSquares, condition_number, rank_k_update, rank_one_update, ridge_solution
-from rfnumeric.nn import Network, angle, get_loss
+from rfnumeric.nn import Network, get_loss
 from rfnumeric.rules import Backprop, FeedbackAlignment, RFTwoPhase
 from rfnumeric.typing import Array
 

@@ -9,7 +9,7 @@ from rfnumeric.audit import claim as verdicts
 from rfnumeric.audit.claim import Measured
 from rfnumeric.audit.lab import Lab, Sample, g
 from rfnumeric.audit.reciprocal import CONTRACTING, chain_tolerance, mixed
-from rfnumeric.nn import activation_reciprocals, jacobian, weight_reciprocal
+from rfnumeric.calculus import activation_reciprocals, jacobian, weight_reciprocal
 from rfnumeric.rules import RFTwoPhase
 from rfnumeric.typing import Array
 

@@ -235,7 +235,7 @@ def weight_reciprocal_operator(h: Array, S: Array) -> KroneckerOperator:
 
     Implements v1/v2 §4.2, corrected: 𝓑_l is the exact pseudoinverse of J_{W_l} whenever S is that of J_{h_l}D_l.
     With 𝓑 the result, ``𝓑 @ e`` is vec ΔW, columns stacked, so that ``reshape(…, (n_{l−1}, n_l))`` is ΔWᵀ.
-    `rfnumeric.nn.weight_reciprocal` is the dense array, from a network's trace.
+    `rfnumeric.calculus.weight_reciprocal` is the dense array, from a network's trace.
 
     Parameters
     ----------

@@ -8,9 +8,9 @@ from typing import ClassVar
 
 from rfnumeric import kernels
 from rfnumeric.backend import array_namespace
+from rfnumeric.calculus.gauss_newton import batch_gram, output_jacobians
 from rfnumeric.linalg import pinv
 from rfnumeric.nn import Network, Trace
-from rfnumeric.nn.gauss_newton import batch_gram, output_jacobians
 from rfnumeric.rules.interface import Feedback, Rule
 from rfnumeric.rules.inverses import damped_solve
 from rfnumeric.typing import Array

@@ -12,6 +12,7 @@ import numpy as np
 
 from rfnumeric import kernels
 from rfnumeric.backend import Backend, array_namespace, quiet, to_numpy, transpose
+from rfnumeric.calculus.theorem1 import first_samples, sample_contraction, to_double
 from rfnumeric.datasets import Dataset
 from rfnumeric.linalg import condition_number, penrose_residuals, pinv
 from rfnumeric.nn import Dense, Network, Trace, get_loss
@@ -19,7 +20,6 @@ from rfnumeric.rules import Backprop, BatchReciprocal, Feedback, Rule
 from rfnumeric.training.batches import DeviceData
 from rfnumeric.training.config import INPUT_SCALES
 from rfnumeric.training.run import Run
-from rfnumeric.training.theorem1 import first_samples, sample_contraction, to_double
 from rfnumeric.typing import Array
 
 METRICS = {
@@ -86,7 +86,7 @@ def measure(rule: Rule, network: Network, trace: Trace, e: Array, feedback: Feed
     ``contraction``, ``reciprocal_error``
         M‖T‖ and ‖TAT − T‖/‖T‖ of Theorem 1 (v1/v2 §4) for y = W_l, F(y) = h_L − h_L* and T the rule's own map
         from e to its update, one sample at a time as the papers have it, in float64: the (upper) median over the
-        batch's first samples, up to `THEOREM_SAMPLES`. See `rfnumeric.training.theorem1`.
+        batch's first samples, up to `THEOREM_SAMPLES`. See `rfnumeric.calculus.theorem1`.
     ``negative_share``
         Share of a_l < 0 over the batch and the layer's units, l < L.
 
@@ -106,7 +106,7 @@ def measure(rule: Rule, network: Network, trace: Trace, e: Array, feedback: Feed
         found = {
             **_cosines(rule, network, trace, e, feedback),
             **_feedback_quality(rule, network, feedback),
-            **sample_contraction(rule, network, trace, e, feedback, THEOREM_SAMPLES),
+            **_contraction(rule, network, trace, e, feedback),
             "negative_share": _negative_shares(network, trace),
         }
         return _on_host({name: found[name] for name in METRICS}, network)
@@ -223,6 +223,15 @@ def _feedback_quality(rule: Rule, network: Network, feedback: Feedback) -> dict[
         for name, value in zip(names, values, strict=True):
             found[name][k] = value
     return found
+
+
+def _contraction(rule: Rule, network: Network, trace: Trace, e: Array, feedback: Feedback) -> dict[str, list[Array]]:
+    double = {name: [None if v is None else to_double(v) for v in values] for name, values in feedback.items()}
+
+    def deltas(network: Network, trace: Trace, e: Array) -> list[Array]:
+        return rule.deltas(network, trace, e, double)
+
+    return sample_contraction(deltas, network, trace, e, THEOREM_SAMPLES)
 
 
 def _negative_shares(network: Network, trace: Trace) -> list[Array | None]:

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from rfnumeric import linalg, newton, nn, rules
+from rfnumeric import calculus, linalg, rules
 from rfnumeric.audit import (
     coupled,
     gauss_newton,
@@ -52,19 +52,19 @@ def ones_at(trace, l):
 
 
 def jacobian_without_own_layer(network, trace, l, wrt="W"):
-    return nn.jacobian(network, dataclasses.replace(trace, d_sigma=ones_at(trace, l)), l, wrt)
+    return calculus.jacobian(network, dataclasses.replace(trace, d_sigma=ones_at(trace, l)), l, wrt)
 
 
 def recursion_without_the_last_derivative(network, trace):
-    return nn.activation_jacobians(network, dataclasses.replace(trace, d_sigma=ones_at(trace, network.L)))
+    return calculus.activation_jacobians(network, dataclasses.replace(trace, d_sigma=ones_at(trace, network.L)))
 
 
 def reciprocals_by_transpose(network, trace, W_pinv=None):
-    return nn.activation_reciprocals(network, trace, [None, None, *(W.T for W in network.W[2:])])
+    return calculus.activation_reciprocals(network, trace, [None, None, *(W.T for W in network.W[2:])])
 
 
 def weight_reciprocal_without_own_layer(network, trace, l, W_pinv=None):
-    return nn.weight_reciprocal(network, dataclasses.replace(trace, d_sigma=ones_at(trace, l)), l, W_pinv)
+    return calculus.weight_reciprocal(network, dataclasses.replace(trace, d_sigma=ones_at(trace, l)), l, W_pinv)
 
 
 def rule_without_normalization():
@@ -72,20 +72,20 @@ def rule_without_normalization():
 
 
 def newton_uphill(F, T, y0, **options):
-    return newton.hildebrandt_graves(F, -T, y0, **options)
+    return calculus.hildebrandt_graves(F, -T, y0, **options)
 
 
 def newton_without_relaxation(F, T, y0, *, damping=1.0, **options):
     # λ squared: slower than 1 − λ(1 − p) allows.
-    return newton.hildebrandt_graves(F, T, y0, damping=damping**2, **options)
+    return calculus.hildebrandt_graves(F, T, y0, damping=damping**2, **options)
 
 
 def certificate_that_forgets_the_null_space(*arguments, **options):
-    return dataclasses.replace(newton.certificate(*arguments, **options), null_space=True)
+    return dataclasses.replace(calculus.certificate(*arguments, **options), null_space=True)
 
 
 def damped_gauss_newton(network, trace, e, **options):
-    return nn.gauss_newton_step(network, trace, e, damping=1.0, **options)
+    return calculus.gauss_newton_step(network, trace, e, damping=1.0, **options)
 
 
 def rank_one_update_with_the_wrong_sign(A, A_pinv, c, d):
@@ -136,6 +136,6 @@ def test_a_flipped_formula_is_noticed(claim, monkeypatch):
 
 def test_the_engine_itself_sabotaged_is_noticed(monkeypatch):
     """A wrong D⁺ deep in the engine reaches the claims that rest on it, through no seam of the audit's own."""
-    monkeypatch.setattr(nn.reciprocals, "reciprocal_diagonal", lambda d, damping=0.0: reciprocal_diagonal(d) ** 2)
+    monkeypatch.setattr(calculus.reciprocals, "reciprocal_diagonal", lambda d, damping=0.0: reciprocal_diagonal(d) ** 2)
     wrong = [r.claim.id for r in run_audit(["R02", "R03", "R07", "R08", "R10", "T09"]) if not r.ok]
     assert wrong == ["R02", "R03", "R07", "R08", "R10", "T09"]

@@ -7,8 +7,8 @@ import pytest
 from rules_helpers import dense_jacobian, host, relative_error
 
 from rfnumeric.backend import eps, get_backend
+from rfnumeric.calculus.gauss_newton import gauss_newton_step
 from rfnumeric.nn import get_loss
-from rfnumeric.nn.gauss_newton import gauss_newton_step
 from rfnumeric.rules import BatchReciprocal, RFTwoPhase
 from rfnumeric.testing.strategies import known_network
 

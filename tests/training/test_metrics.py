@@ -12,7 +12,8 @@ import scipy.linalg
 from training_helpers import RULE_OPTIONS, assert_same_run, config, same_bits, tiny_dataset
 
 from rfnumeric.backend import Streams, eps, get_backend, to_numpy
-from rfnumeric.newton import certificate
+from rfnumeric.calculus.newton import certificate
+from rfnumeric.calculus.theorem1 import PAIRS
 from rfnumeric.nn import Network, Tanh, get_loss, init_network
 from rfnumeric.plotting import metrics_figure
 from rfnumeric.rules import get_rule
@@ -20,7 +21,6 @@ from rfnumeric.training import METRICS, measure, measure_batch, measure_run, tra
 from rfnumeric.training.batches import DeviceData
 from rfnumeric.training.loop import HISTORY_FILE
 from rfnumeric.training.metrics import GAUSS_NEWTON_DAMPING
-from rfnumeric.training.theorem1 import PAIRS
 
 HOST = get_backend("numpy", dtype="float64")
 SIZES = (6, 5, 7, 3)

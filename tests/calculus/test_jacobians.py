@@ -8,18 +8,18 @@ import scipy.linalg
 from scipy.sparse.linalg import aslinearoperator
 
 from rfnumeric.backend import Streams, get_backend, to_numpy
-from rfnumeric.nn import (
+from rfnumeric.calculus import (
     JacobianOperator,
     ReciprocalOperator,
     activation_jacobians,
     activation_reciprocals,
     finite_difference_jacobian,
     gauss_newton_step,
-    init_network,
     jacobian,
     reciprocal_properties,
     weight_reciprocal,
 )
+from rfnumeric.nn import init_network
 
 SIZES = (5, 4, 3, 2)
 WRT = ("h", "a", "W", "b")

@@ -9,7 +9,7 @@ import pytest
 import scipy.optimize
 
 from rfnumeric.backend import Streams, eps, get_backend, to_numpy
-from rfnumeric.newton import CONTRACTION, RADIUS, RECIPROCAL, certificate, hildebrandt_graves, lipschitz
+from rfnumeric.calculus.newton import CONTRACTION, RADIUS, RECIPROCAL, certificate, hildebrandt_graves, lipschitz
 
 HOST = get_backend("numpy", dtype="float64")
 

@@ -9,30 +9,33 @@ unchanged. With a bias ‖h_{l−1}‖² + 1 takes the place of ‖h_{l−1}‖�
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from rfnumeric.backend import array_namespace, device_of
-from rfnumeric.newton import lipschitz
+from rfnumeric.calculus.gauss_newton import output_jacobians
+from rfnumeric.calculus.newton import lipschitz
 from rfnumeric.nn import Network, Trace
-from rfnumeric.nn.gauss_newton import output_jacobians
-from rfnumeric.rules import Feedback, Rule
 from rfnumeric.typing import Array
+
+Deltas = Callable[[Network, Trace, Array], list[Array]]
+"""From a network, its trace and e to [None, δ_1, …, δ_L], as a learning rule gives them."""
 
 PAIRS = 8
 """Pairs of points drawn to find M."""
 
 
 def sample_contraction(
-    rule: Rule, network: Network, trace: Trace, e: Array, feedback: Feedback, samples: int
+    deltas: Deltas, network: Network, trace: Trace, e: Array, samples: int
 ) -> dict[str, list[Array | None]]:
     """Return M‖T‖ and ‖TAT − T‖/‖T‖ for each layer: the upper medians over a batch's first samples.
 
     Parameters
     ----------
-    rule : Rule
-        With an update linear in e.
+    deltas : callable
+        The rule's, linear in e. It is called with a network, a trace and an e in float64.
     network : Network
     trace : Trace
     e : array, shape (..., batch, n_L)
-    feedback : Feedback
     samples : int
         At most so many are taken.
 
@@ -55,8 +58,7 @@ def sample_contraction(
     double = _double_network(network)
     trace = double.forward(to_double(trace.h[0][..., :samples, :]))
     e = to_double(e[..., :samples, :])
-    feedback = {name: [None if v is None else to_double(v) for v in values] for name, values in feedback.items()}
-    maps = _update_maps(rule, double, trace, feedback, samples)
+    maps = _update_maps(deltas, double, trace, samples)
     found: dict[str, list[Array | None]] = {name: [None] * (network.L + 1) for name in RESULTS}
     for l, A in output_jacobians(double, trace):
         h = trace.h[l - 1]
@@ -83,7 +85,7 @@ def _one_layer(network: Network, trace: Trace, l: int, A: Array, T: Array, e: Ar
     def F(a: Array) -> Array:
         """Return h_L, shape (..., samples, pairs, n_L), at a_l; F's constant h_L* drops out of M."""
         rows = xp.reshape(a, (*a.shape[:-3], -1, a.shape[-1]))
-        return xp.reshape(_output(network, l, rows), (*a.shape[:-1], -1))
+        return xp.reshape(network.tail(l, trace.h, a=rows), (*a.shape[:-1], -1))
 
     # ‖TᵀT‖ = ‖T‖², and TᵀT is small where T is tall.
     spectral = xp.sqrt(xp.linalg.svdvals(xp.matmul(xp.matrix_transpose(T), T))[..., 0])
@@ -92,15 +94,7 @@ def _one_layer(network: Network, trace: Trace, l: int, A: Array, T: Array, e: Ar
     return xp.where(finite, M * spectral, xp.nan), xp.where(finite, error, xp.nan)
 
 
-def _output(network: Network, l: int, a: Array) -> Array:
-    """Return h_L for the pre-activations of layer l, shape (..., rows, n_l)."""
-    h = network.activation(l).forward(a)
-    for k in range(l + 1, network.L + 1):
-        h = network.activation(k).layer(h, network.W[k], network.b[k])[1]
-    return h
-
-
-def _update_maps(rule: Rule, network: Network, trace: Trace, feedback: Feedback, samples: int) -> list[Array | None]:
+def _update_maps(deltas: Deltas, network: Network, trace: Trace, samples: int) -> list[Array | None]:
     """Return ∂δ_l/∂e, shape (..., samples, n_l, n_L), l = 1 … L, column by column from the rule itself.
 
     One sample at a time, since a rule may look at the batch as a whole.
@@ -113,7 +107,7 @@ def _update_maps(rule: Rule, network: Network, trace: Trace, feedback: Feedback,
     for s in range(samples):
         one = rows_of(trace, s, s + 1)
         for j in range(n_L):
-            delta = rule.deltas(network, one, eye[..., j : j + 1, :], feedback)
+            delta = deltas(network, one, eye[..., j : j + 1, :])
             for l in range(1, network.L + 1):
                 columns[l][s].append(delta[l][..., 0, :])
     stack = xp.stack

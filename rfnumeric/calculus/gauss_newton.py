@@ -10,8 +10,8 @@ import math
 
 from rfnumeric import kernels
 from rfnumeric.backend import array_namespace, device_of, transpose
+from rfnumeric.calculus.jacobians import check_single
 from rfnumeric.linalg import pinv
-from rfnumeric.nn.jacobians import check_single
 from rfnumeric.nn.network import Network
 from rfnumeric.nn.trace import Trace
 from rfnumeric.typing import Array

@@ -11,10 +11,17 @@ from typing import Any
 
 from rfnumeric import kernels
 from rfnumeric.backend import array_namespace, device_of, to_float, to_numpy
+from rfnumeric.calculus.gauss_newton import gauss_newton_step
+from rfnumeric.calculus.jacobians import (
+    MatrixFree,
+    activation_jacobians,
+    check_layer,
+    check_single,
+    jacobian,
+    pull_back,
+)
 from rfnumeric.linalg import condition_number, pinv, satisfied_conditions
 from rfnumeric.nn.activations import reciprocal_diagonal
-from rfnumeric.nn.gauss_newton import gauss_newton_step
-from rfnumeric.nn.jacobians import MatrixFree, activation_jacobians, check_layer, check_single, jacobian, pull_back
 from rfnumeric.nn.network import Network
 from rfnumeric.nn.trace import Trace
 from rfnumeric.typing import Array
