@@ -17,5 +17,9 @@ class CheckpointError(RFNumericError, ValueError):
     """A checkpoint is damaged or belongs to a run with other settings."""
 
 
+class OutputError(RFNumericError, OSError):
+    """A file or folder cannot be written, or holds what another run has written or is writing."""
+
+
 class ConvergenceError(RFNumericError, ArithmeticError):
     """A method that was named cannot give the result; the message names one that can."""

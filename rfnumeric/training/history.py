@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 
@@ -51,6 +51,73 @@ class EpochRecord:
             key: math.nan if value is None else value for key, value in data.items() if key != "metrics"
         }
         return cls(**numbers, metrics=data.get("metrics"))
+
+
+_NUMBERS = tuple(f.name for f in fields(EpochRecord) if f.name != "metrics")
+
+LOST = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
+"""Numbers that a member has not in the epoch in which it diverges."""
+
+
+def read_records(values: Any, *, lost: bool) -> list[EpochRecord]:
+    """Rebuild the records of a run from a file that is not trusted.
+
+    Parameters
+    ----------
+    values : list of dict
+        As `EpochRecord.to_json` gave them, from epoch 0.
+    lost : bool
+        Whether the run diverged, so that its last record has no numbers.
+
+    Returns
+    -------
+    list of EpochRecord
+
+    Raises
+    ------
+    ValueError
+        If one is not what a run records.
+    """
+    if not isinstance(values, list) or len(values) < 1 + lost:
+        raise ValueError("a run must have records from epoch 0 on")
+    records = []
+    for epoch, value in enumerate(values):
+        if not isinstance(value, dict) or {*value} - {"metrics"} != {*_NUMBERS}:
+            raise ValueError(f"record {epoch} must hold {', '.join(_NUMBERS)}")
+        record = EpochRecord.from_json(value)
+        if type(record.epoch) is not int or record.epoch != epoch:
+            raise ValueError(f"record {epoch} must be that of epoch {epoch}")
+        _check_record(record, lost and epoch == len(values) - 1)
+        records.append(record)
+    return records
+
+
+def _check_record(record: EpochRecord, lost: bool) -> None:
+    """Raise unless the record's numbers are possible; `lost` if the run diverged in that epoch.
+
+    Raises
+    ------
+    ValueError
+    """
+    place = f"the record of epoch {record.epoch}"
+    numbers = [getattr(record, name) for name in (*LOST, "seconds")]
+    if any(type(n) not in (int, float) or math.isinf(n) for n in numbers):
+        raise ValueError(f"{place} must hold finite numbers")
+    if not 0 <= record.seconds:
+        raise ValueError(f"{place} must have seconds of at least 0")
+    # Nothing was trained before epoch 0, and a loss on the test set may overflow.
+    missing = LOST if lost else LOST[:2] if record.epoch == 0 else ()
+    for name in LOST:
+        number = getattr(record, name)
+        if math.isnan(number) != (name in missing) and not (name == "test_loss" and math.isnan(number)):
+            raise ValueError(f"{place} must {'not ' if name in missing else ''}hold {name}")
+        if name.endswith("accuracy") and not (math.isnan(number) or 0 <= number <= 100):
+            raise ValueError(f"{place} must have {name} from 0 to 100 %")
+    if record.metrics is not None and not (isinstance(record.metrics, dict) and not lost):
+        raise ValueError(f"{place} must hold metrics by name, unless the run diverged")
+    for values in (record.metrics or {}).values():
+        if not isinstance(values, list) or any(v is not None and type(v) not in (int, float) for v in values):
+            raise ValueError(f"{place} must hold metrics as numbers, one a layer")
 
 
 def epochs_to_90(records: Sequence[EpochRecord]) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ from rfnumeric.training.batches import DeviceData
 from rfnumeric.training.config import INPUT_SCALES, RunConfig
 from rfnumeric.training.divergence import diagnose, loss_limits, retire, retire_arrays
 from rfnumeric.training.files import write_json_lines
+from rfnumeric.training.fingerprint import fingerprint
+from rfnumeric.training.folder import claim
 from rfnumeric.training.history import EpochRecord
 from rfnumeric.training.metrics import Metrics, measure_batch
 from rfnumeric.training.optimizers import scheduled_rate
@@ -38,6 +41,7 @@ def train(
     *,
     out: Path | None = None,
     resume: bool = False,
+    overwrite: bool = False,
     progress: Progress | None = None,
     metrics_every: int | None = None,
     after_epoch: AfterEpoch | None = None,
@@ -49,10 +53,13 @@ def train(
     config : RunConfig
     dataset : Dataset
     out : Path, optional
-        Folder for ``checkpoint.npz`` and ``history.jsonl``, both written whole after each epoch.
+        Folder for ``checkpoint.npz`` and ``history.jsonl``, both written whole after each epoch. One run at a time
+        writes it.
     resume : bool
         Go on from the checkpoint in `out`, if there is one. The result is bit for bit that of a run that was never
         interrupted.
+    overwrite : bool
+        Replace the run that `out` holds.
     progress : callable, optional
         See `Progress`.
     after_epoch : callable, optional
@@ -69,17 +76,23 @@ def train(
     Raises
     ------
     ValueError
-        If the network does not fit the data, or `metrics_every` is not positive.
+        If the network does not fit the data, `dataset` is not the one that `config` names, or `metrics_every` is not
+        positive.
     CheckpointError
-        If the checkpoint is damaged or of a run with other settings.
+        If the checkpoint is damaged, of a run with other settings or on other data, or has more epochs behind it than
+        `config` asks for.
+    OutputError
+        If `out` cannot be written, another run is writing it, or it holds a run and neither `resume` nor `overwrite` is
+        given.
     """
     loop = Loop(config, dataset, out, progress, metrics_every)
-    if resume and out is not None and (out / CHECKPOINT_FILE).exists():
-        fresh = checkpoint.State(loop.network.W, loop.network.b, loop.feedback, {}, loop.optimizer_state)
-        loop.restore(checkpoint.load(out / CHECKPOINT_FILE, config, loop.backend, fresh))
     loop.after_epoch = after_epoch
-    with quiet():
-        loop.run()
+    with claim(out, command="train", resume=resume, overwrite=overwrite) as folder:
+        folder.begin()
+        if resume and out is not None and os.path.lexists(out / CHECKPOINT_FILE):
+            loop.restore(checkpoint.load(out / CHECKPOINT_FILE, config, loop.fingerprint, loop.backend, loop.state()))
+        with quiet():
+            loop.run()
     return Run(config, loop.members, loop.network, loop.feedback)
 
 
@@ -107,6 +120,7 @@ class Loop:
             raise ValueError(f"metrics_every must be at least 1 (epochs), or None; got {metrics_every}.")
         self.metrics_every = metrics_every
         self.config, self.out, self.progress = config, out, progress
+        self.fingerprint = "" if out is None else fingerprint(dataset)
         self.after_epoch: AfterEpoch | None = None
         self.rule, self.optimizer = config.make_rule(), config.make_optimizer()
         self.loss = get_loss(config.loss)
@@ -217,8 +231,7 @@ class Loop:
                 if not single:
                     self.feedback = retire(self.network, self.feedback, k)
                     self.optimizer_state = retire_arrays(self.optimizer_state, k)
-                    rates = np.where(np.arange(len(self.members)) == k, 0.0, to_numpy(self.lr))
-                    self.lr = self.backend.asarray(rates)
+                    self._stop_diverged()
 
     def _record(
         self, epoch: int, active: list[int], loss: np.ndarray, accuracy: np.ndarray, seconds: np.ndarray
@@ -277,16 +290,18 @@ class Loop:
         if self.out is None:
             return
         self._write_history()
+        checkpoint.save(self.out / CHECKPOINT_FILE, self.config, self.state(), self.fingerprint)
+
+    def state(self) -> checkpoint.State:
+        """Return everything that the next epoch depends on."""
         progress = {
             "epoch": self.epoch,
-            "lr": np.asarray(to_numpy(self.lr) if self.config.population else self.lr, dtype=float).tolist(),
             "members": [
                 {"records": [r.to_json() for r in m.records], "status": m.status, "diagnosis": m.diagnosis}
                 for m in self.members
             ],
         }
-        state = checkpoint.State(self.network.W, self.network.b, self.feedback, progress, self.optimizer_state)
-        checkpoint.save(self.out / CHECKPOINT_FILE, self.config, state)
+        return checkpoint.State(self.network.W, self.network.b, self.feedback, progress, self.optimizer_state)
 
     def _write_history(self) -> None:
         if self.out is not None:
@@ -299,13 +314,22 @@ class Loop:
         self.epoch = state.progress["epoch"]
         for member, saved in zip(self.members, state.progress["members"], strict=True):
             member.records = [EpochRecord.from_json(r) for r in saved["records"]]
-            member.status = saved["status"] if saved["status"] == "diverged" else "running"
-            member.diagnosis = saved["diagnosis"]
+            member.status, member.diagnosis = saved["status"], saved["diagnosis"]
+        self._stop_diverged()
+
+    def _stop_diverged(self) -> None:
+        """Let the weights of a population's diverged members stay where they are."""
         if self.config.population is not None:
-            self.lr = self.backend.asarray(state.progress["lr"])
+            stopped = [member.status == "diverged" for member in self.members]
+            self.lr = self.backend.asarray(np.where(stopped, 0.0, to_numpy(self.lr)))
 
 
 def _check_fit(config: RunConfig, dataset: Dataset) -> None:
+    if config.dataset != dataset.name:
+        raise ValueError(
+            f"dataset must be the one that the settings name, {config.dataset!r}; got {dataset.name!r}. "
+            f"Set RunConfig(dataset={dataset.name!r})."
+        )
     n_in, n_out = config.sizes[0], config.sizes[-1]
     if n_in != dataset.n_features or n_out < dataset.n_classes:
         raise ValueError(

@@ -16,7 +16,8 @@ import pytest
 from training_helpers import config, tiny_dataset
 
 from rfnumeric.errors import CheckpointError
-from rfnumeric.training import train
+from rfnumeric.training import checkpoint, train
+from rfnumeric.training.files import _digest as digest_of_json
 from rfnumeric.training.files import write_atomically, write_json, write_json_lines
 from rfnumeric.training.loop import CHECKPOINT_FILE, HISTORY_FILE
 
@@ -42,14 +43,16 @@ def refuse(folder, settings, match):
     assert contents(folder) == before
 
 
-def rewrite(path, change):
-    """Save the checkpoint again after `change` has had its arrays and its meta record."""
+def rewrite(path, change, *, sign=True):
+    """Save the checkpoint again after `change` has had its arrays and its meta record; digests fit if `sign`."""
     with np.load(path, allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
     meta = json.loads(arrays.pop("meta.json").tobytes())
     change(arrays, meta)
-    if meta is not None:
-        arrays["meta.json"] = np.frombuffer(json.dumps(meta).encode(), dtype=np.uint8)
+    if sign:
+        meta["arrays"] = checkpoint._digest({n: a for n, a in arrays.items() if a.dtype != object})
+        meta["digest"] = digest_of_json({name: value for name, value in meta.items() if name != "digest"})
+    arrays["meta.json"] = np.frombuffer(json.dumps(meta).encode(), dtype=np.uint8)
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     path.write_bytes(buffer.getvalue())
@@ -111,6 +114,10 @@ def wrong_dtype(arrays, meta):
     arrays["W/1"] = arrays["W/1"].astype(np.complex64)
 
 
+def another_member(arrays, meta):
+    arrays["W/9"] = arrays["W/1"]
+
+
 def no_members(arrays, meta):
     meta["progress"]["members"] = []
 
@@ -119,24 +126,94 @@ def no_epoch(arrays, meta):
     meta["progress"]["epoch"] = "two"
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        drop_weights,
-        reshape_weights,
-        drop_bias,
-        drop_feedback,
-        drop_progress,
-        drop_config,
-        wrong_dtype,
-        no_members,
-        no_epoch,
-    ],
-)
-def test_incomplete(saved, change):
+def record_of(meta, epoch):
+    return meta["progress"]["members"][0]["records"][epoch]
+
+
+def more_epochs_than_records(arrays, meta):
+    meta["progress"]["epoch"] = 99
+
+
+def fewer_epochs_than_records(arrays, meta):
+    meta["progress"]["members"][0]["records"].append({**record_of(meta, 1), "epoch": 2})
+
+
+def completed_meanwhile(arrays, meta):
+    meta["progress"]["members"][0]["status"] = "completed"
+
+
+def diverged_without_a_diagnosis(arrays, meta):
+    meta["progress"]["members"][0]["status"] = "diverged"
+
+
+def accuracy_above_100(arrays, meta):
+    record_of(meta, 1)["test_accuracy"] = 101.0
+
+
+def no_accuracy(arrays, meta):
+    record_of(meta, 1)["test_accuracy"] = None
+
+
+def epochs_out_of_order(arrays, meta):
+    record_of(meta, 1)["epoch"] = 3
+
+
+def negative_time(arrays, meta):
+    record_of(meta, 1)["seconds"] = -1.0
+
+
+def losses_as_text(arrays, meta):
+    record_of(meta, 1)["train_loss"] = "0.1"
+
+
+CHANGES = {
+    drop_weights: "it holds no W/2.npy",
+    reshape_weights: r"W/2 must be .*\(7, 9\).*; got .*\(9, 7\)",
+    drop_bias: "it holds no b/1.npy",
+    drop_feedback: "it holds no feedback/W_pinv/2.npy",
+    drop_progress: "progress",
+    drop_config: "config",
+    wrong_dtype: "W/1 must be .*<f4.*; got .*<c8|W/1 must hold at most",
+    another_member: "W/9.npy, which is unknown",
+    no_members: "it must hold 1 members; got",
+    no_epoch: "epoch must be a number of epochs, at least 1; got two",
+    more_epochs_than_records: "records to epoch 1, but the run is at epoch 99",
+    fewer_epochs_than_records: "records to epoch 2, but the run is at epoch 1",
+    completed_meanwhile: "a member must be one of .*; got completed",
+    diverged_without_a_diagnosis: "with a diagnosis if diverged; got diverged",
+    accuracy_above_100: "record of epoch 1 must have test_accuracy from 0 to 100 %",
+    no_accuracy: "record of epoch 1 must hold test_accuracy",
+    epochs_out_of_order: "record 1 must be that of epoch 1",
+    negative_time: "must have seconds of at least 0",
+    losses_as_text: "record of epoch 1 must hold finite numbers",
+}
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
+def test_what_contradicts_the_run_or_itself(saved, change):
+    """Even where both digests fit."""
     folder, settings = saved
     rewrite(folder / CHECKPOINT_FILE, change)
-    refuse(folder, settings, "checkpoint")
+    refuse(folder, settings, CHANGES[change])
+
+
+def one_weight(arrays, meta):
+    arrays["W/1"][0, 0] += 1
+
+
+def one_rate(arrays, meta):
+    meta["config"]["lr"] *= 2
+
+
+def one_record(arrays, meta):
+    record_of(meta, 1)["test_accuracy"] = 50.0
+
+
+@pytest.mark.parametrize("change", [one_weight, one_rate, one_record])
+def test_what_was_changed_by_hand(saved, change):
+    folder, settings = saved
+    rewrite(folder / CHECKPOINT_FILE, change, sign=False)
+    refuse(folder, settings, "do not match their digest")
 
 
 def test_another_format(saved):
@@ -146,7 +223,7 @@ def test_another_format(saved):
         meta["format"] = 999
 
     rewrite(folder / CHECKPOINT_FILE, change)
-    refuse(folder, settings, "has format 999; this version reads 1")
+    refuse(folder, settings, "has format 999; this version reads 2. Delete it to start the run anew")
 
 
 @pytest.mark.parametrize(

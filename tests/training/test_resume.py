@@ -17,6 +17,7 @@ import pytest
 from training_helpers import RULE_OPTIONS, assert_same_run, config, same_bits, tiny_dataset
 
 from rfnumeric.training import RunConfig, train
+from rfnumeric.training.lock import LOCK_FILE
 from rfnumeric.training.loop import CHECKPOINT_FILE, HISTORY_FILE
 
 HERE = Path(__file__).resolve().parent
@@ -147,10 +148,11 @@ def stopped_in_epoch_3(name, out, how):
 @pytest.mark.parametrize("name", ["rf-two-phase, recirculation", "feedback-alignment"])
 def test_kill_9_in_the_middle_of_an_epoch(name, tmp_path):
     assert stopped_in_epoch_3(name, tmp_path, signal.SIGKILL) == -signal.SIGKILL
-    assert sorted(p.name for p in tmp_path.iterdir()) == [CHECKPOINT_FILE, "hanging", HISTORY_FILE]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [LOCK_FILE, CHECKPOINT_FILE, "hanging", HISTORY_FILE]
     assert statuses(tmp_path / HISTORY_FILE)[0] == ["running"]
     settings = rule_config(name)
     assert_same_run(train(settings, tiny_dataset(), out=tmp_path, resume=True), train(settings, tiny_dataset()))
+    assert sorted(p.name for p in tmp_path.iterdir()) == [CHECKPOINT_FILE, "hanging", HISTORY_FILE]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
