@@ -15,6 +15,7 @@ from rfnumeric.audit.page import page
 from rfnumeric.audit.report import document, print_results
 from rfnumeric.audit.run import Result, run_audit, select
 from rfnumeric.training.files import plain, write_atomically, write_json
+from rfnumeric.training.folder import begin
 
 
 def audit(
@@ -59,6 +60,7 @@ def audit(
     settings = {"seed": seed, "dtype": dtype, "backend": backend, "device": device}
     found = document(results, settings)
     if out is not None:
+        begin(out)
         write_json(out / "results.json", found)
     if html is not None:
         write_atomically(html, page(results, found).encode())

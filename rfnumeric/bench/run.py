@@ -19,6 +19,7 @@ from rfnumeric.bench.report import draw, markdown, results_tables, targets_table
 from rfnumeric.bench.targets import TARGETS, exponents
 from rfnumeric.training.environment import command, environment
 from rfnumeric.training.files import plain, write_atomically, write_json
+from rfnumeric.training.folder import begin
 
 RESULTS_FILE = "results.json"
 
@@ -115,6 +116,7 @@ def _run(chosen: Sequence[str], settings: Settings, results: list[dict[str, Any]
 
 def _show(document: dict[str, Any], out: Path | None, as_json: bool) -> None:
     if out is not None:
+        begin(out)
         write_json(out / RESULTS_FILE, document)
         figures = [(caption, file.name) for caption, file in draw(document, out)]
         write_atomically(out / "report.md", markdown(document, figures).encode())

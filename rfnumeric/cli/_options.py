@@ -45,6 +45,12 @@ Seed = Annotated[int, typer.Option(help="Seed of weights, batches and noise.")]
 Seeds = Annotated[int, typer.Option(help="Seeds 0, 1, …, trained as one population.")]
 Quick = Annotated[bool, typer.Option(help="A small version, on the embedded digits: a minute or two.")]
 Resume = Annotated[bool, typer.Option(help="Go on from what --out already holds.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in --out.")]
+
+
+def default_out(name: str, what: str) -> Any:
+    """Return the type of an ``--out`` that has a default folder, which holds `what` afterwards."""
+    return Annotated[Path | None, typer.Option(help=f"Folder for {what}. Default: {name}; if taken, {name}-2, ….")]
 
 
 def load_dataset(dataset: str, data_dir: Path | None) -> Any:

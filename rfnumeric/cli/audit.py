@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rfnumeric.cli._options import AsJson, BackendName, DeviceName, DTypeName, Out
+from rfnumeric.cli._options import AsJson, BackendName, DeviceName, DTypeName, Out, Overwrite
 
 
 def audit(
@@ -17,11 +17,16 @@ def audit(
     backend: BackendName = "numpy",
     device: DeviceName = None,
     dtype: DTypeName = "float64",
+    overwrite: Overwrite = False,
     out: Out = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure the papers' claims and compare each with its recorded verdict; exit 1 if one is contradicted."""
     from rfnumeric.audit.cli import audit as job
+    from rfnumeric.training.folder import claim, refuse_existing
 
     options = {"seed": seed, "dtype": dtype, "backend": backend, "device": device}
-    raise typer.Exit(job(ids or [], **options, as_json=as_json, out=out, html=html))
+    with claim(out, command="audit", overwrite=overwrite) as folder:
+        refuse_existing(html, "--html", overwrite)
+        code = job(ids or [], **options, as_json=as_json, out=folder, html=html)
+    raise typer.Exit(code)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from rfnumeric.cli._options import AsJson, Out
+from rfnumeric.cli._options import AsJson, Out, Overwrite
 
 
 def bench(
@@ -17,12 +17,14 @@ def bench(
     peers: Annotated[bool, typer.Option(help="Also time PyTorch, SciPy and NumPy at the same work.")] = True,
     quick: Annotated[bool, typer.Option(help="Small sizes and few rounds: a minute or so, to try it out.")] = False,
     threads: Annotated[int | None, typer.Option(help="Threads of every library. Default: one a core.")] = None,
+    overwrite: Overwrite = False,
     out: Out = None,
     as_json: AsJson = False,
 ) -> None:
     """Time kernels, steps, epochs, populations and inverses beside their bounds, their peers and their targets."""
     from rfnumeric.bench import run as job
+    from rfnumeric.training.folder import claim
 
-    job.publish(
-        topics or [], backends=backend or [], peers=peers, quick=quick, threads=threads, out=out, as_json=as_json
-    )
+    options = {"backends": backend or [], "peers": peers, "quick": quick, "threads": threads, "as_json": as_json}
+    with claim(out, command="bench", overwrite=overwrite) as folder:
+        job.publish(topics or [], out=folder, **options)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,16 +21,20 @@ from rfnumeric.cli._options import (
     InputScale,
     MetricsEvery,
     OptimizerName,
+    Overwrite,
     Schedule,
     Seed,
     Sizes,
     Slope,
     WithMetrics,
+    default_out,
     load_dataset,
     parse_metrics,
     parse_names,
     parse_sizes,
 )
+
+CompareOut = default_out("rfnumeric-compare", "results.json, history.jsonl and figures")
 
 
 def compare(
@@ -65,15 +68,15 @@ def compare(
     dtype: DTypeName = "float32",
     metrics: WithMetrics = False,
     metrics_every: MetricsEvery = None,
-    out: Annotated[Path, typer.Option(help="Folder for results.json, history.jsonl and figures.")] = Path(
-        "rfnumeric-compare"
-    ),
+    overwrite: Overwrite = False,
+    out: CompareOut = None,
     as_json: AsJson = False,
 ) -> None:
     """Train the rules side by side and print a table in the form of the papers' Table 1."""
     from rfnumeric.experiments import compare as job
     from rfnumeric.experiments.report import console
     from rfnumeric.training import RunConfig
+    from rfnumeric.training.folder import claim
 
     data = load_dataset(dataset, data_dir)
     base = RunConfig(
@@ -96,19 +99,20 @@ def compare(
     networks = list(job.NETWORKS) if network == "both" else [network]
     names = parse_names(rules)
     screen = console(as_json)
-    if tune:
-        rates = job.tune_all(base, data, networks=networks, rules=names)
-        screen.print(f"Learning rates chosen on a held-out fifth of the training set: {rates}", highlight=False)
-    else:
-        rates = job.LEARNING_RATES if lr is None and optimizer == "sgd" else {}
-    comparisons = job.compare(
-        base,
-        data,
-        networks=networks,
-        rules=names,
-        learning_rates=rates,
-        metrics_every=parse_metrics(metrics, metrics_every),
-    )
-    job.publish(comparisons, out=out, as_json=as_json, console=screen)
+    with claim(out, command="compare", default="rfnumeric-compare", overwrite=overwrite) as folder:
+        if tune:
+            rates = job.tune_all(base, data, networks=networks, rules=names)
+            screen.print(f"Learning rates chosen on a held-out fifth of the training set: {rates}", highlight=False)
+        else:
+            rates = job.LEARNING_RATES if lr is None and optimizer == "sgd" else {}
+        comparisons = job.compare(
+            base,
+            data,
+            networks=networks,
+            rules=names,
+            learning_rates=rates,
+            metrics_every=parse_metrics(metrics, metrics_every),
+        )
+        job.publish(comparisons, out=folder, as_json=as_json, console=screen)
     if comparisons[-1].run.interrupted:
         raise typer.Exit(EXIT_INTERRUPTED)

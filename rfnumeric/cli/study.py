@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -15,9 +14,11 @@ from rfnumeric.cli._options import (
     DatasetName,
     DeviceName,
     DTypeName,
+    Overwrite,
     Quick,
     Resume,
     Seeds,
+    default_out,
     load_dataset,
     parse_names,
     parse_numbers,
@@ -26,6 +27,10 @@ from rfnumeric.cli._options import (
 app = typer.Typer(
     help="What makes reciprocal feedback train, where it is stable, and where it beats backprop.", no_args_is_help=True
 )
+
+MapOut = default_out("rfnumeric-map", "cells.json, results.json and the maps")
+AblationOut = default_out("rfnumeric-ablation", "results.json, ablation.png and the trials' checkpoints")
+StabilityOut = default_out("rfnumeric-stability", "cells.json, results.json and stability.png")
 
 
 @app.command("map")
@@ -45,15 +50,16 @@ def initialization_map(
     device: DeviceName = None,
     dtype: DTypeName = "float32",
     resume: Resume = False,
-    out: Annotated[Path, typer.Option(help="Folder for cells.json, results.json and the maps.")] = Path(
-        "rfnumeric-map"
-    ),
+    overwrite: Overwrite = False,
+    out: MapOut = None,
     as_json: AsJson = False,
 ) -> None:
     """Map accuracy minus backprop's over depth, initial gain and activation, each rule at its own best rate."""
     from rfnumeric.experiments import initialization_map as job
     from rfnumeric.experiments.cells import run_cells
     from rfnumeric.experiments.report import console
+    from rfnumeric.training.fingerprint import fingerprint
+    from rfnumeric.training.folder import claim
 
     if quick:
         dataset, depths, gains, seeds = "mnist-5k", depths or "2", gains or "0.3,1.4", min(seeds, 2)
@@ -72,9 +78,12 @@ def initialization_map(
     def measure(cell: job.Cell) -> dict[str, Any]:
         return job.measure(cell, data, **settings)
 
-    results, interrupted = run_cells(list(chosen), measure, out=out, resume=resume, screen=console(True))
-    if results:
-        job.publish(results, out=out, as_json=as_json)
+    with claim(out, command="study map", default="rfnumeric-map", resume=resume, overwrite=overwrite) as folder:
+        known = {"study": "map", "data": fingerprint(data), **settings}
+        where = {"out": folder, "resume": resume, "screen": console(True), "settings": known}
+        results, interrupted = run_cells(list(chosen), measure, **where)
+        if results:
+            job.publish(results, out=folder, as_json=as_json)
     if interrupted:
         raise typer.Exit(EXIT_INTERRUPTED)
 
@@ -93,13 +102,13 @@ def ablation(
     device: DeviceName = None,
     dtype: DTypeName = "float32",
     resume: Resume = False,
-    out: Annotated[
-        Path, typer.Option(help="Folder for results.json, ablation.png and the trials' checkpoints.")
-    ] = Path("rfnumeric-ablation"),
+    overwrite: Overwrite = False,
+    out: AblationOut = None,
     as_json: AsJson = False,
 ) -> None:
     """Change one ingredient of reciprocal feedback at a time; print accuracy and the update's angle to the gradient."""
     from rfnumeric.experiments import ablation as job
+    from rfnumeric.training.folder import claim
 
     if quick:
         dataset, seeds, epochs, trials = "mnist-5k", min(seeds, 2), 1, trials or "backprop,λ = 1"
@@ -109,9 +118,13 @@ def ablation(
         raise ValueError(f"--trials must name words of a trial, e.g. 'mean reciprocal'; got {trials!r}.")
     where = {"backend": backend, "device": device, "dtype": dtype}
     data = load_dataset(dataset, data_dir)
-    results, interrupted = job.run_trials(chosen, data, out=out, resume=resume, seeds=seeds, epochs=epochs, **where)
-    if results:
-        job.publish(results, out=out, as_json=as_json)
+    options = {"resume": resume, "overwrite": overwrite, "seeds": seeds, "epochs": epochs, **where}
+    with claim(
+        out, command="study ablation", default="rfnumeric-ablation", resume=resume, overwrite=overwrite
+    ) as folder:
+        results, interrupted = job.run_trials(chosen, data, out=folder, **options)
+        if results:
+            job.publish(results, out=folder, as_json=as_json)
     if interrupted:
         raise typer.Exit(EXIT_INTERRUPTED)
 
@@ -130,15 +143,16 @@ def stability(
     device: DeviceName = None,
     dtype: DTypeName = "float32",
     resume: Resume = False,
-    out: Annotated[Path, typer.Option(help="Folder for cells.json, results.json and stability.png.")] = Path(
-        "rfnumeric-stability"
-    ),
+    overwrite: Overwrite = False,
+    out: StabilityOut = None,
     as_json: AsJson = False,
 ) -> None:
     """Map where reciprocal feedback exactly as derived trains, and where it diverges: slope, rate, batch, optimizer."""
     from rfnumeric.experiments import stability as job
     from rfnumeric.experiments.cells import run_cells
     from rfnumeric.experiments.report import console
+    from rfnumeric.training.fingerprint import fingerprint
+    from rfnumeric.training.folder import claim
 
     if quick:
         dataset, slopes, batch_sizes, optimizers = "mnist-5k", slopes or "0.01,0.5", "128", "sgd"
@@ -149,12 +163,18 @@ def stability(
         job.SLOPES if slopes is None else parse_numbers("--slopes", slopes),
     )
     data = load_dataset(dataset, data_dir)
+    settings = {"seeds": seeds, "epochs": epochs, "backend": backend, "device": device, "dtype": dtype}
 
     def measure(cell: job.Cell) -> dict[str, Any]:
-        return job.measure(cell, data, seeds=seeds, epochs=epochs, backend=backend, device=device, dtype=dtype)
+        return job.measure(cell, data, **settings)
 
-    results, interrupted = run_cells(list(chosen), measure, out=out, resume=resume, screen=console(True))
-    if results:
-        job.publish(results, out=out, as_json=as_json)
+    with claim(
+        out, command="study stability", default="rfnumeric-stability", resume=resume, overwrite=overwrite
+    ) as folder:
+        known = {"study": "stability", "data": fingerprint(data), **settings}
+        where = {"out": folder, "resume": resume, "screen": console(True), "settings": known}
+        results, interrupted = run_cells(list(chosen), measure, **where)
+        if results:
+            job.publish(results, out=folder, as_json=as_json)
     if interrupted:
         raise typer.Exit(EXIT_INTERRUPTED)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -21,14 +20,18 @@ from rfnumeric.cli._options import (
     Initializer,
     InputScale,
     OptimizerName,
+    Overwrite,
     RuleName,
     Schedule,
     Sizes,
     Slope,
+    default_out,
     load_dataset,
     parse_numbers,
     parse_sizes,
 )
+
+SweepOut = default_out("rfnumeric-sweep", "results.json, history.jsonl, search.png and the trials")
 
 
 def sweep(
@@ -72,9 +75,8 @@ def sweep(
         typer.Option(help="Of a Ray cluster, e.g. auto or host:6379, whose machines share --out. Default: none."),
     ] = None,
     resume: Annotated[bool, typer.Option(help="Go on with the search in --out.")] = False,
-    out: Annotated[Path, typer.Option(help="Folder for results.json, history.jsonl, search.png and the trials.")] = (
-        Path("rfnumeric-sweep")
-    ),
+    overwrite: Overwrite = False,
+    out: SweepOut = None,
     as_json: AsJson = False,
 ) -> None:
     """Search the learning rates as v2 did, on a held-out fifth of the training set; then test the best."""
@@ -82,6 +84,7 @@ def sweep(
     from rfnumeric.experiments.compare import NETWORKS
     from rfnumeric.experiments.sweep.report import publish
     from rfnumeric.training import RunConfig
+    from rfnumeric.training.folder import claim
 
     _check_name("--search", search, job.SEARCHES)
     _check_name("--network", network, tuple(NETWORKS))
@@ -114,14 +117,17 @@ def sweep(
     )
     space = job.Space(base, *ranges, configurations)
     data = load_dataset(dataset, data_dir)
-    if search == "random":
-        trials = job.random_search(space, data, out=out, resume=resume)
-    else:
-        trials = job.hyperopt_search(space, data, out=out, resume=resume, address=address)
-    interrupted = any(trial.status == "interrupted" for trial in trials)
-    best = None if interrupted else job.best(trials)
-    final = None if best is None else job.train_best(trials[best], data, out=out, resume=resume)
-    publish(space, trials, best, final, search=search, out=out, as_json=as_json)
+    options = {"resume": resume, "overwrite": overwrite}
+    with claim(out, command="sweep", default="rfnumeric-sweep", **options) as folder:
+        options["out"] = folder
+        if search == "random":
+            trials = job.random_search(space, data, **options)
+        else:
+            trials = job.hyperopt_search(space, data, **options, address=address)
+        interrupted = any(trial.status == "interrupted" for trial in trials)
+        best = None if interrupted else job.best(trials)
+        final = None if best is None else job.train_best(trials[best], data, **options)
+        publish(space, trials, best, final, search=search, out=folder, as_json=as_json)
     if interrupted or (final and final.interrupted):
         raise typer.Exit(EXIT_INTERRUPTED)
 

@@ -22,6 +22,7 @@ from rfnumeric.cli._options import (
     InputScale,
     MetricsEvery,
     OptimizerName,
+    Overwrite,
     RuleName,
     Schedule,
     Seed,
@@ -135,6 +136,7 @@ def train(
     metrics: WithMetrics = False,
     metrics_every: MetricsEvery = None,
     resume: Annotated[bool, typer.Option(help="Go on from the checkpoint in --out.")] = False,
+    overwrite: Overwrite = False,
     out: Annotated[
         Path | None, typer.Option(help="Folder for results.json, history.jsonl, checkpoint.npz and figures.")
     ] = None,
@@ -198,6 +200,7 @@ def train(
         load_dataset(dataset, data_dir),
         out=out,
         resume=resume,
+        overwrite=overwrite,
         as_json=as_json,
         metrics_every=parse_metrics(metrics, metrics_every),
     )

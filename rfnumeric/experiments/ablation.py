@@ -21,6 +21,7 @@ from rfnumeric.experiments.progress import run_progress
 from rfnumeric.experiments.report import console, count_statuses, markdown_table, report
 from rfnumeric.plotting import accuracy_against_cosine
 from rfnumeric.training import PAPER_SIZES, Run, RunConfig, measure_run, train
+from rfnumeric.training.folder import begin
 
 SETTINGS: dict[str, Any] = {
     "output": "identity",
@@ -150,7 +151,15 @@ def _by_layer(members: Sequence[Sequence[float | None]]) -> list[float | None]:
 
 
 def run_trials(
-    trials: Sequence[Trial], data: Dataset, *, out: Path, resume: bool, seeds: int, epochs: int, **where: Any
+    trials: Sequence[Trial],
+    data: Dataset,
+    *,
+    out: Path,
+    resume: bool,
+    seeds: int,
+    epochs: int,
+    overwrite: bool = False,
+    **where: Any,
 ) -> tuple[list[dict[str, Any]], bool]:
     """Train all trials; each keeps its checkpoint below ``OUT/trials``.
 
@@ -162,6 +171,8 @@ def run_trials(
     resume : bool
         Go on from those checkpoints: a killed study loses at most one epoch.
     seeds, epochs : int
+    overwrite : bool
+        Replace those checkpoints.
     **where
         Backend, device and dtype.
 
@@ -169,11 +180,13 @@ def run_trials(
     -------
     results, interrupted
     """
+    begin(out)
     results = []
     for trial in trials:
         config = trial.config(data.name, seeds, epochs, **where)
         with run_progress(f"{trial.group}: {trial.name}", config.epochs) as progress:
-            run = train(config, data, out=out / "trials" / trial.slug, resume=resume, progress=progress)
+            folder = out / "trials" / trial.slug
+            run = train(config, data, out=folder, resume=resume, overwrite=overwrite, progress=progress)
         if run.interrupted:
             return results, True
         results.append(result(trial, run, data))

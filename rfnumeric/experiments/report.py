@@ -16,6 +16,7 @@ from rfnumeric.plotting import metrics_figure
 from rfnumeric.training import EpochRecord, Member, environment
 from rfnumeric.training.environment import command
 from rfnumeric.training.files import plain, write_atomically, write_json
+from rfnumeric.training.folder import begin
 
 RESULTS_FILE = "results.json"
 
@@ -37,6 +38,7 @@ def report(results: Sequence[dict[str, Any]], *, out: Path | None, as_json: bool
     """
     document = {"command": command(), "environment": environment(), "results": list(results)}
     if out is not None:
+        begin(out)
         write_json(out / RESULTS_FILE, document)
     if as_json:
         json.dump(plain(document), sys.stdout, indent=2)

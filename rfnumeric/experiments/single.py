@@ -9,6 +9,7 @@ from rfnumeric.experiments.progress import run_progress
 from rfnumeric.experiments.report import console, draw_metrics, report, runs_table
 from rfnumeric.plotting import learning_curves
 from rfnumeric.training import Run, RunConfig, train
+from rfnumeric.training.folder import claim
 
 
 def run(
@@ -18,6 +19,7 @@ def run(
     out: Path | None,
     resume: bool,
     as_json: bool,
+    overwrite: bool = False,
     metrics_every: int | None = None,
 ) -> Run:
     """Train as `config` says, print a table, and write results, history, checkpoint and figures into `out`.
@@ -29,6 +31,8 @@ def run(
     out : Path or None
     resume : bool
         Go on from the checkpoint in `out`.
+    overwrite : bool
+        Replace the run that `out` holds.
     as_json : bool
         Print the results' JSON to standard output; the table then goes to standard error.
     metrics_every : int, optional
@@ -38,8 +42,15 @@ def run(
     -------
     Run
     """
-    with run_progress(config.rule, config.epochs) as progress:
-        done = train(config, dataset, out=out, resume=resume, progress=progress, metrics_every=metrics_every)
+    with claim(out, command="train", resume=resume, overwrite=overwrite):
+        with run_progress(config.rule, config.epochs) as progress:
+            done = train(config, dataset, out=out, resume=resume, progress=progress, metrics_every=metrics_every)
+        _publish(done, out=out, as_json=as_json)
+    return done
+
+
+def _publish(done: Run, *, out: Path | None, as_json: bool) -> None:
+    config = done.config
     report(done.results(), out=out, as_json=as_json)
     screen = console(as_json)
     screen.print(runs_table(f"{config.dataset}, {'-'.join(map(str, config.sizes))}", done.results()))
@@ -51,4 +62,3 @@ def run(
         title = f"{config.rule}: {config.hidden} hidden layers, {config.output} output"
         learning_curves(out / "curves.png", [(title, curves)], title=config.dataset)
         draw_metrics(out / "metrics.png", done.members, title=f"{config.dataset}, {title}")
-    return done

@@ -19,6 +19,7 @@ from rfnumeric.experiments.report import console, count_statuses, markdown_table
 from rfnumeric.plotting import learning_curves
 from rfnumeric.training import PAPER_SIZES, Run, RunConfig, history_lines, train
 from rfnumeric.training.files import write_json_lines
+from rfnumeric.training.folder import begin
 
 DATASETS = {"mnist": "MNIST", "cifar-10": "CIFAR-10"}
 """Name of a data set here → in the papers' tables."""
@@ -164,6 +165,7 @@ def run_table(
     *,
     out: Path | None = None,
     resume: bool = False,
+    overwrite: bool = False,
     **settings: Any,
 ) -> list[Row]:
     """Train every row of a table, each with all its seeds as one population.
@@ -178,6 +180,8 @@ def run_table(
         Folder; each row keeps its checkpoint and history in a folder of its own below it.
     resume : bool
         Go on from those checkpoints.
+    overwrite : bool
+        Replace them.
     **settings
         The rest of `configure`.
 
@@ -186,13 +190,14 @@ def run_table(
     list of Row
         Ends early, with an interrupted run, after Ctrl-C.
     """
+    begin(out)
     done: list[Row] = []
     for network in networks:
         for name in ROWS[paper, network]:
             config = configure(paper, network, name, dataset, **settings)
             folder = None if out is None else out / f"{network}-{name.replace(' ', '-')}"
             with run_progress(f"{paper}, {network}: {name}", config.epochs) as progress:
-                run = train(config, data, out=folder, resume=resume, progress=progress)
+                run = train(config, data, out=folder, resume=resume, overwrite=overwrite, progress=progress)
             done.append(Row(paper, network, DATASETS[dataset], name, run))
             if run.interrupted:
                 return done

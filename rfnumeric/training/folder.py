@@ -39,40 +39,39 @@ RESULTS_BYTES = 64 << 20
 
 
 @dataclass
-class Folder:
-    """A folder that this run owns, until the ``with`` block of `claim` ends.
+class _Claim:
+    """A folder that this run owns, and whether an earlier run's files are still to go."""
 
-    Attributes
+    path: Path
+    replaces: bool
+
+
+_claims: ContextVar[dict[Path, _Claim] | None] = ContextVar("_claims", default=None)
+
+
+def begin(out: Path | None) -> None:
+    """Remove the files of the run that this one replaces, if it does; call it when only writing is left to fail.
+
+    Parameters
     ----------
-    path : Path or None
-        None if nothing is to be written.
-    replaces : bool
-        Whether an earlier run's files are to go.
+    out : Path or None
+        A folder that is claimed, or not.
+
+    Raises
+    ------
+    OutputError
+        If a file cannot be removed.
     """
-
-    path: Path | None
-    replaces: bool = False
-
-    def begin(self) -> None:
-        """Remove the files of the run that this one replaces; call it when nothing but writing is left to fail.
-
-        Raises
-        ------
-        OutputError
-            If one cannot be removed.
-        """
-        if self.path is None or not self.replaces:
-            return
-        self.replaces = False
-        try:
-            for pattern in (*STATE, *DERIVED):
-                for file in self.path.glob(pattern):
-                    file.unlink()
-        except OSError as error:
-            raise OutputError(f"{error.filename} cannot be replaced: {error.strerror}.") from error
-
-
-_claimed: ContextVar[dict[Path, Folder] | None] = ContextVar("_claimed", default=None)
+    claimed = None if out is None else (_claims.get() or {}).get(out.resolve())
+    if claimed is None or not claimed.replaces:
+        return
+    claimed.replaces = False
+    try:
+        for pattern in (*STATE, *DERIVED):
+            for file in claimed.path.glob(pattern):
+                file.unlink()
+    except OSError as error:
+        raise OutputError(f"{error.filename} cannot be replaced: {error.strerror}. Remove it by hand.") from error
 
 
 @contextmanager
@@ -83,7 +82,7 @@ def claim(
     default: str | None = None,
     resume: bool | None = None,
     overwrite: bool = False,
-) -> Iterator[Folder]:
+) -> Iterator[Path | None]:
     """Own a folder while the ``with`` block lasts.
 
     Parameters
@@ -98,12 +97,12 @@ def claim(
     resume : bool, optional
         Go on with what the folder holds. None where the command cannot.
     overwrite : bool
-        Replace what it holds, from `Folder.begin` on.
+        Replace what it holds, from `begin` on.
 
     Yields
     ------
-    Folder
-        That of the caller, where the caller has claimed the same folder already.
+    Path or None
+        The folder. One that the caller has claimed already stays the caller's.
 
     Raises
     ------
@@ -116,23 +115,22 @@ def claim(
     if resume and overwrite:
         raise ValueError("--resume goes on with what --out holds, and --overwrite replaces it; leave one of them out.")
     if out is None and default is None:
-        yield Folder(None)
+        yield None
         return
     path = default_folder(str(default), bool(resume or overwrite)) if out is None else Path(out)
-    claimed = _claimed.get() or {}
-    if path.resolve() in claimed:
-        yield claimed[path.resolve()]
+    claims = _claims.get() or {}
+    if path.resolve() in claims:
+        yield path
         return
     handle, made = _open(path)
     try:
         remove_temporaries(path)
-        held = _check(path, command, resume, overwrite)
-        folder = Folder(path, replaces=held and overwrite)
-        token = _claimed.set({**claimed, path.resolve(): folder})
+        replaces = _check(path, command, resume, overwrite)
+        token = _claims.set({**claims, path.resolve(): _Claim(path, replaces)})
         try:
-            yield folder
+            yield path
         finally:
-            _claimed.reset(token)
+            _claims.reset(token)
     finally:
         lock.release(path, handle)
         with suppress(OSError):  # one that is not empty stays
@@ -202,12 +200,12 @@ def _open(path: Path) -> tuple[int, list[Path]]:
 
 
 def _check(path: Path, command: str, resume: bool | None, overwrite: bool) -> bool:
-    """Return whether the folder holds an earlier run.
+    """Return whether the folder holds an earlier run that this one replaces.
 
     Raises
     ------
     OutputError
-        If it does, and this one neither replaces it nor goes on with it.
+        If it holds one, and this one neither replaces it nor goes on with it.
     """
     held = [name for name in STATE if os.path.lexists(path / name)]
     if not held or overwrite:
@@ -225,7 +223,7 @@ def _check(path: Path, command: str, resume: bool | None, overwrite: bool) -> bo
             f"{path} holds a run of `rfnumeric {made_by}`, with which `rfnumeric {command}` cannot go on. Give another "
             "--out, or --overwrite to replace it."
         )
-    return True
+    return False
 
 
 def _maker(results: Path) -> str | None:

@@ -20,7 +20,7 @@ from rfnumeric.training.config import INPUT_SCALES, RunConfig
 from rfnumeric.training.divergence import diagnose, loss_limits, retire, retire_arrays
 from rfnumeric.training.files import write_json_lines
 from rfnumeric.training.fingerprint import fingerprint
-from rfnumeric.training.folder import claim
+from rfnumeric.training.folder import begin, claim
 from rfnumeric.training.history import EpochRecord
 from rfnumeric.training.metrics import Metrics, measure_batch
 from rfnumeric.training.optimizers import scheduled_rate
@@ -87,8 +87,8 @@ def train(
     """
     loop = Loop(config, dataset, out, progress, metrics_every)
     loop.after_epoch = after_epoch
-    with claim(out, command="train", resume=resume, overwrite=overwrite) as folder:
-        folder.begin()
+    with claim(out, command="train", resume=resume, overwrite=overwrite):
+        begin(out)
         if resume and out is not None and os.path.lexists(out / CHECKPOINT_FILE):
             loop.restore(checkpoint.load(out / CHECKPOINT_FILE, config, loop.fingerprint, loop.backend, loop.state()))
         with quiet():

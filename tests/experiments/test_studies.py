@@ -72,7 +72,7 @@ def test_a_killed_study_goes_on_behind_its_last_cell(tmp_path, monkeypatch):
         return [{k: v for k, v in r.items() if k != "seconds"} for r in results]
 
     def run(name, measure, resume):
-        return run_cells(cells, measure, out=tmp_path / name, resume=resume, screen=console(True))
+        return run_cells(cells, measure, out=tmp_path / name, resume=resume, screen=console(True), settings={})
 
     whole, _ = run("whole", measure, False)
     part, interrupted = run("part", killed_at_the_second, False)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
+import os
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -10,13 +13,18 @@ from typing import Any
 from rfnumeric.errors import CheckpointError
 from rfnumeric.experiments.sweep.space import Space
 from rfnumeric.training import EpochRecord, Member
-from rfnumeric.training.files import plain, write_json
+from rfnumeric.training.files import parse_signed, plain, read_regular, reason, shown, signed, write_json
+from rfnumeric.training.folder import begin, claim
+from rfnumeric.training.history import read_records
 from rfnumeric.training.loop import HISTORY_FILE
 
 TRIALS_FOLDER = "trials"
 LOG_FILE = "search.json"
+FORMAT = 2
 FINAL = ("completed", "stopped", "diverged")
 """Statuses of trials that a resumed search leaves as they are; failed and interrupted ones go on."""
+
+STATUSES = (*FINAL, "running", "failed", "interrupted")
 
 
 def trial_name(rates: dict[str, float]) -> str:
@@ -34,6 +42,8 @@ class TrialLog:
         Folder of the search.
     resume : bool
         Go on with the log in `out`, if there is one.
+    overwrite : bool
+        Remove it and its trials.
 
     Attributes
     ----------
@@ -46,22 +56,32 @@ class TrialLog:
         If there is a log and `resume` is false, or one of a search with other settings, or one that cannot be read.
     """
 
-    def __init__(self, space: Space, out: Path, *, resume: bool) -> None:
+    def __init__(self, space: Space, out: Path, *, resume: bool, overwrite: bool = False) -> None:
         self.space, self.out = space, out
         self.entries: list[dict[str, Any]] = []
-        if not (out / LOG_FILE).exists():
+        if overwrite:
+            _discard(out)
+        if not os.path.lexists(out / LOG_FILE):
             return
         if not resume:
-            raise CheckpointError(f"{out} holds an earlier search. Give --resume to go on with it, or another --out.")
+            raise CheckpointError(
+                f"{out} holds an earlier search. Give --resume to go on with it, --overwrite to replace it, or another "
+                "--out."
+            )
         try:
-            saved = json.loads((out / LOG_FILE).read_text(encoding="utf-8"))
-            settings, self.entries = saved["space"], [dict(entry) for entry in saved["trials"]]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(f"{out / LOG_FILE} cannot be read: {error}. Give another --out.") from error
-        self._check(settings)
+            saved = parse_signed(read_regular(out / LOG_FILE), FORMAT)
+            settings, entries = dict(saved["space"]), [_entry(entry, space) for entry in saved["trials"]]
+            saved_base = dict(settings["base"])
+        except Exception as error:  # whatever hostile bytes bring a parser to is damage and nothing else
+            raise CheckpointError(
+                f"{out / LOG_FILE} cannot be read: {reason(error)}. Give --overwrite to search anew, or another --out."
+            ) from error
+        self._check(settings, saved_base)
+        self.entries = entries
 
-    def _check(self, settings: dict[str, Any]) -> None:
-        saved, wanted = ({**s, **s["base"]} for s in (settings, plain(self.space.to_json())))
+    def _check(self, settings: dict[str, Any], base: dict[str, Any]) -> None:
+        own = plain(self.space.to_json())
+        saved, wanted = {**settings, **base}, {**own, **own["base"]}
         different = [n for n in wanted if n not in ("base", "lr") and saved.get(n) != wanted[n]]
         different += ["lr"] if settings.get("lr") != list(self.space.lr) else []
         if different:
@@ -80,20 +100,20 @@ class TrialLog:
             member = self._member({"rates": rates, "status": "stopped", "diagnosis": ""})
             status, diagnosis = member.status, member.diagnosis
         entry.update(status=status, diagnosis=diagnosis)
-        write_json(self.out / LOG_FILE, {"space": self.space.to_json(), "trials": self.entries})
+        write_json(self.out / LOG_FILE, signed({"space": self.space.to_json(), "trials": self.entries}, FORMAT))
 
     def members(self) -> list[Member]:
         """Return the trials with their records, as runs in this process would have left them."""
         return [self._member(entry) for entry in self.entries]
 
     def _member(self, entry: dict[str, Any]) -> Member:
-        member = Member(self.space.configure(entry["rates"]), self.records(self.out, trial_name(entry["rates"])))
+        records, end = _history(self.out, trial_name(entry["rates"]))
+        member = Member(self.space.configure(entry["rates"]), records)
         member.status, member.diagnosis = entry["status"], entry["diagnosis"]
-        end = _lines(self.out, trial_name(entry["rates"]))[-1:]
         if member.status == "running":
             member.status = "interrupted"
-        elif member.status == "stopped" and end and end[0]["status"] == "diverged":
-            member.status, member.diagnosis = "diverged", end[0]["diagnosis"]
+        elif member.status == "stopped" and end and end["status"] == "diverged":
+            member.status, member.diagnosis = "diverged", end["diagnosis"]
         elif member.status == "stopped" and end and member.records[-1].epoch >= self.space.base.epochs:
             member.status = "completed"
         return member
@@ -106,11 +126,69 @@ class TrialLog:
     @staticmethod
     def records(out: Path, name: str) -> list[EpochRecord]:
         """Return the epochs that a trial has behind it, from epoch 0; none if it has not begun."""
-        known = {field.name for field in fields(EpochRecord)}
-        epochs = (line for line in _lines(out, name) if line["record"] == "epoch")
-        return [EpochRecord.from_json({k: v for k, v in line.items() if k in known}) for line in epochs]
+        return _history(out, name)[0]
 
 
-def _lines(out: Path, name: str) -> list[dict[str, Any]]:
+def _history(out: Path, name: str) -> tuple[list[EpochRecord], dict[str, Any]]:
+    """Return a trial's records, and the line that says how it ended; nothing if it has not begun.
+
+    Raises
+    ------
+    CheckpointError
+        If its history is damaged.
+    """
     path = TrialLog.folder(out, name) / HISTORY_FILE
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    if not os.path.lexists(path):
+        return [], {}
+    try:
+        return _parse_history(read_regular(path))
+    except Exception as error:  # as above
+        raise CheckpointError(
+            f"{path} cannot be read: {reason(error)}. Give --overwrite to search anew, or another --out."
+        ) from error
+
+
+def _parse_history(text: bytes) -> tuple[list[EpochRecord], dict[str, Any]]:
+    """Read the lines of a history of one run.
+
+    Raises
+    ------
+    ValueError
+        If they are not such lines.
+    """
+    known = {field.name for field in fields(EpochRecord)}
+    *lines, end = (json.loads(line) for line in text.splitlines())
+    epochs = [{k: v for k, v in line.items() if k in known} for line in lines if line["record"] == "epoch"]
+    if end["record"] != "end" or not isinstance(end["diagnosis"], str):
+        raise ValueError("its last line must say how the run ended")
+    return (read_records(epochs, lost=end["status"] == "diverged"), end) if epochs else ([], {})
+
+
+def _entry(entry: Any, space: Space) -> dict[str, Any]:
+    """Return a trial as `TrialLog.note` wrote it.
+
+    Raises
+    ------
+    ValueError
+        If it is not one of this search.
+    """
+    rates, status, diagnosis = entry["rates"], entry["status"], entry["diagnosis"]
+    if {*rates} != {*space.domains} or any(
+        type(rate) is not float or not 0 < rate < math.inf for rate in rates.values()
+    ):
+        raise ValueError(f"a trial must have positive rates {', '.join(space.domains)}; got {shown(rates)}")
+    if status not in STATUSES or not isinstance(diagnosis, str):
+        raise ValueError(f"a trial must have one of the statuses {', '.join(STATUSES)}; got {shown(status)}")
+    return {"rates": rates, "status": status, "diagnosis": diagnosis}
+
+
+def _discard(out: Path) -> None:
+    """Remove the log and the trials of an earlier search, which nobody may still be writing."""
+    begin(out)
+    trials = out / TRIALS_FOLDER
+    for folder in sorted(trials.iterdir()) if trials.is_dir() else ():
+        if folder.is_dir():
+            with claim(folder, overwrite=True):
+                begin(folder)
+            with suppress(OSError):  # what else is in there stays
+                folder.rmdir()

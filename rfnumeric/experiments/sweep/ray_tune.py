@@ -43,7 +43,9 @@ RETRIES = 1
 """A trial whose process dies goes on from its checkpoint this many times before it is recorded as failed."""
 
 
-def search(space: Space, dataset: Dataset, *, out: Path, resume: bool, address: str | None = None) -> list[Member]:
+def search(
+    space: Space, dataset: Dataset, *, out: Path, resume: bool, overwrite: bool = False, address: str | None = None
+) -> list[Member]:
     """Search on this machine's cores, or on a Ray cluster.
 
     Resuming does not use Ray's own saved state, which is up to ten seconds old, leaves out what ASHA has seen, and is
@@ -61,6 +63,8 @@ def search(space: Space, dataset: Dataset, *, out: Path, resume: bool, address: 
     resume : bool
         Go on with the search in `out`, if there is one: finished trials stay as they are, the others lose at most one
         epoch.
+    overwrite : bool
+        Replace it.
     address : str, optional
         Of a running Ray cluster, e.g. ``auto`` or ``host:6379``; this machine if None.
 
@@ -75,7 +79,7 @@ def search(space: Space, dataset: Dataset, *, out: Path, resume: bool, address: 
     CheckpointError
         If `out` holds a search and `resume` is false, or one with other settings.
     """
-    log = TrialLog(space, out.resolve(), resume=resume)
+    log = TrialLog(space, out.resolve(), resume=resume, overwrite=overwrite)
     if len(log.entries) < space.configurations or any(entry["status"] not in FINAL for entry in log.entries):
         # Standard output is for results: whatever Ray still says goes to standard error.
         with redirect_stdout(sys.stderr), _ray(address), trials_progress(space.base.rule, space.configurations) as bar:

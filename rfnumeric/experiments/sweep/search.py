@@ -12,12 +12,13 @@ from rfnumeric.experiments.compare import hold_out
 from rfnumeric.experiments.progress import run_progress
 from rfnumeric.experiments.sweep.space import Space
 from rfnumeric.training import Member, Run, train
+from rfnumeric.training.folder import begin
 
 SEARCHES = ("hyperopt", "random")
 POPULATION_FOLDER, BEST_FOLDER = "population", "best"
 
 
-def random_search(space: Space, dataset: Dataset, *, out: Path, resume: bool) -> list[Member]:
+def random_search(space: Space, dataset: Dataset, *, out: Path, resume: bool, overwrite: bool = False) -> list[Member]:
     """Train all configurations to the last epoch, as one population on one device.
 
     Parameters
@@ -29,19 +30,25 @@ def random_search(space: Space, dataset: Dataset, *, out: Path, resume: bool) ->
         Folder; the population's checkpoint and history go into ``population/`` below it.
     resume : bool
         Go on from that checkpoint; the result is bit for bit that of a search that was never interrupted.
+    overwrite : bool
+        Replace it.
 
     Returns
     -------
     list of Member
         One a configuration; their test accuracies are those on the held-out fifth.
     """
+    begin(out)
     config = space.configure(space.draw())
     label = f"{space.base.rule}: {space.configurations} configurations"
+    again = {"resume": resume, "overwrite": overwrite}
     with run_progress(label, config.epochs) as progress:
-        return train(config, hold_out(dataset), out=out / POPULATION_FOLDER, resume=resume, progress=progress).members
+        return train(config, hold_out(dataset), out=out / POPULATION_FOLDER, progress=progress, **again).members
 
 
-def hyperopt_search(space: Space, dataset: Dataset, *, out: Path, resume: bool, address: str | None) -> list[Member]:
+def hyperopt_search(
+    space: Space, dataset: Dataset, *, out: Path, resume: bool, address: str | None, overwrite: bool = False
+) -> list[Member]:
     """Search with HyperOpt and ASHA on Ray Tune; see `ray_tune.search`.
 
     Raises
@@ -57,7 +64,7 @@ def hyperopt_search(space: Space, dataset: Dataset, *, out: Path, resume: bool, 
         )
     from rfnumeric.experiments.sweep import ray_tune
 
-    return ray_tune.search(space, hold_out(dataset), out=out, resume=resume, address=address)
+    return ray_tune.search(space, hold_out(dataset), out=out, resume=resume, overwrite=overwrite, address=address)
 
 
 def best(trials: Sequence[Member]) -> int | None:
@@ -79,7 +86,7 @@ def best(trials: Sequence[Member]) -> int | None:
     return min(complete, key=lambda k: (-trials[k].records[-1].test_accuracy, trials[k].config.lr), default=None)
 
 
-def train_best(trial: Member, dataset: Dataset, *, out: Path, resume: bool) -> Run:
+def train_best(trial: Member, dataset: Dataset, *, out: Path, resume: bool, overwrite: bool = False) -> Run:
     """Train the chosen configuration anew on the whole training set; only this run sees the test set.
 
     Parameters
@@ -88,11 +95,13 @@ def train_best(trial: Member, dataset: Dataset, *, out: Path, resume: bool) -> R
     dataset : Dataset
     out : Path
         Folder; checkpoint and history go into ``best/`` below it.
-    resume : bool
+    resume, overwrite : bool
+        Go on from those, or replace them.
 
     Returns
     -------
     Run
     """
     with run_progress(f"{trial.config.rule}: best of the search", trial.config.epochs) as progress:
-        return train(trial.config, dataset, out=out / BEST_FOLDER, resume=resume, progress=progress)
+        again = {"resume": resume, "overwrite": overwrite}
+        return train(trial.config, dataset, out=out / BEST_FOLDER, progress=progress, **again)
