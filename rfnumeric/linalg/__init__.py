@@ -6,14 +6,12 @@ from rfnumeric.linalg.gram_newton import GramNewton
 from rfnumeric.linalg.iteration_result import IterationResult
 from rfnumeric.linalg.iterations import Hyperpower, ben_israel_cohen, hyperpower
 from rfnumeric.linalg.kronecker import KroneckerOperator, weight_reciprocal_operator
+from rfnumeric.linalg.least_squares import Drift, RecursiveLeastSquares, opium_light_step, ridge_solution
 from rfnumeric.linalg.online import (
-    RecursiveLeastSquares,
     autoencoder_fixed_point,
     autoencoder_step,
     hinton_mcclelland_step,
-    opium_light_step,
     recirculation_step,
-    ridge_solution,
 )
 from rfnumeric.linalg.operator import PinvOperator
 from rfnumeric.linalg.penrose import PenroseResiduals, penrose_residuals, satisfied_conditions
@@ -29,6 +27,7 @@ from rfnumeric.linalg.updates import (
 
 __all__ = [
     "CoupledRule",
+    "Drift",
     "GramNewton",
     "Hyperpower",
     "IterationResult",

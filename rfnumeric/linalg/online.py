@@ -1,6 +1,8 @@
 """Local rules that learn a generalized inverse from samples: what a sleep phase can do, and what it converges to.
 
 Samples are rows: y is (..., batch, n) and W y in the papers is ``y @ W.T`` here. Every rule states its fixed point.
+What a rule multiplies has a power of two of its own, so that no product of two activities leaves the range of the dtype
+where the step itself does not.
 """
 
 from __future__ import annotations
@@ -8,17 +10,26 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from rfnumeric.backend import array_namespace
+from rfnumeric.backend import array_namespace, eps
 from rfnumeric.backend.gate import gate
 from rfnumeric.kernels import matmul
-from rfnumeric.linalg._common import adjoint, identity
+from rfnumeric.linalg._common import adjoint, check_matrix, identity, scale, times_power_of_two
+from rfnumeric.linalg._shapes import check_leading, check_shape
+from rfnumeric.linalg.least_squares import tikhonov
 from rfnumeric.linalg.pinv import pinv
 from rfnumeric.typing import Array, Namespace
 
 
-def _mean_outer(xp: Namespace, a: Array, b: Array) -> Array:
-    """Return the batch mean of a bᵀ, shape (..., n_a, n_b)."""
-    return matmul(xp.matrix_transpose(a), b) / a.shape[-2]
+def _step(xp: Namespace, a: Array, b: Array, rate: float, exponent: Array | float, variance: float = 1.0) -> Array:
+    """Return η/σ²·2^exponent times the batch mean of a bᵀ, shape (..., n_a, n_b)."""
+    (a, of_a), (b, of_b) = scale(xp, a), scale(xp, b)
+    (mantissa, of_rate), (divisor, of_variance) = math.frexp(rate), math.frexp(variance)
+    change = mantissa / divisor * (matmul(xp.matrix_transpose(a), b) / a.shape[-2])
+    total = exponent + of_a + of_b + (of_rate - of_variance)
+    # Beyond twice the range everything but 0 is infinite, and 0·∞ would not be 0.
+    limit = 254 if eps(a) > 1e-10 else 2046
+    total = xp.where(total > limit, xp.full_like(total, limit), total)
+    return times_power_of_two(xp, change, total[..., None, None])
 
 
 def _through(xp: Namespace, y: Array, W: Array) -> Array:
@@ -30,6 +41,23 @@ def _check_rate(**values: float) -> None:
     for name, value in values.items():
         if not 0 <= value < math.inf:
             raise ValueError(f"{name} must be a finite number ≥ 0; got {value!r}.")
+
+
+def _check_pair(xp: Namespace, U: Array, V: Array, y: Array, names: tuple[str, str] = ("U", "V")) -> None:
+    """Check U (..., m, n), its inverse V (..., n, m) and samples y (..., batch, n)."""
+    check_matrix(xp, U, names[0])
+    m, n = U.shape[-2:]
+    check_shape(V, names[1], (n, m), f"the inverse of {names[0]}", U, " Is it transposed?")
+    _check_samples(y, "y", n, names[0], U)
+    check_leading({names[0]: U.shape[:-2], names[1]: V.shape[:-2], "y": y.shape[:-2]})
+
+
+def _check_samples(y: Array, name: str, width: int, what: str, W: Array) -> None:
+    if y.ndim < 2 or y.shape[-1] != width or not y.shape[-2]:
+        raise ValueError(
+            f"{name} must have shape (..., batch, {width}), batch ≥ 1, to fit {what} {tuple(W.shape)}; got "
+            f"{tuple(y.shape)}."
+        )
 
 
 class Pair(NamedTuple):
@@ -70,7 +98,7 @@ def recirculation_step(
     Raises
     ------
     ValueError
-        If the rate is negative.
+        If the rate is negative, the variance not positive, or shapes do not fit.
 
     Notes
     -----
@@ -89,14 +117,21 @@ def recirculation_step(
     """
     xp = array_namespace(U, V, y, hidden_noise)
     _check_rate(rate=rate)
+    if not 0 < variance < math.inf:
+        raise ValueError(f"variance must be positive and finite; got {variance!r}.")
+    _check_pair(xp, U, V, y)
+    y, exponent = scale(xp, y)
     h = _through(xp, y, U)
     h_hat = _through(xp, _through(xp, h, V), U)
-    new_U = U + float(rate / variance) * _mean_outer(xp, h - h_hat, y)
+    new_U = U + _step(xp, h - h_hat, y, rate, 2 * exponent, variance)
     if hidden_noise is None:
         return Pair(new_U, V)
-    z = _through(xp, hidden_noise, V)
+    _check_samples(hidden_noise, "hidden_noise", U.shape[-2], "U", U)
+    check_leading({"U": U.shape[:-2], "V": V.shape[:-2], "hidden_noise": hidden_noise.shape[:-2]})
+    noise, exponent = scale(xp, hidden_noise)
+    z = _through(xp, noise, V)
     z_hat = _through(xp, _through(xp, z, U), V)
-    return Pair(new_U, V + float(rate / variance) * _mean_outer(xp, z - z_hat, hidden_noise))
+    return Pair(new_U, V + _step(xp, z - z_hat, noise, rate, 2 * exponent, variance))
 
 
 @gate(real=True, U=2, V=2, y=2)
@@ -127,7 +162,7 @@ def hinton_mcclelland_step(
     Raises
     ------
     ValueError
-        If a parameter is out of range.
+        If a parameter is out of range or shapes do not fit.
 
     Notes
     -----
@@ -153,6 +188,10 @@ def hinton_mcclelland_step(
     _check_rate(rate=rate)
     if not 0 <= regression < 1:
         raise ValueError(f"regression must lie in [0, 1); got {regression!r}. At 1 no unit would ever move.")
+    _check_pair(xp, U, V, y)
+    exponent: Array | float = 0.0
+    if linear:
+        y, exponent = scale(xp, y)
 
     def activation(a: Array) -> Array:
         # 1/(1 + e^−a) in a form that cannot overflow.
@@ -161,7 +200,8 @@ def hinton_mcclelland_step(
     h = activation(_through(xp, y, U))
     y_hat = regression * y + (1 - regression) * activation(_through(xp, h, V))
     h_hat = regression * h + (1 - regression) * activation(_through(xp, y_hat, U))
-    return Pair(U + float(rate) * _mean_outer(xp, h - h_hat, y_hat), V + float(rate) * _mean_outer(xp, y - y_hat, h))
+    change_U, change_V = (_step(xp, *pair, rate, 2 * exponent) for pair in ((h - h_hat, y_hat), (y - y_hat, h)))
+    return Pair(U + change_U, V + change_V)
 
 
 @gate(real=True, W_pinv=2, W=2, y=2)
@@ -188,7 +228,7 @@ def autoencoder_step(W_pinv: Array, W: Array, y: Array, rate: float, *, decay: f
     Raises
     ------
     ValueError
-        If a parameter is negative.
+        If a parameter is negative or shapes do not fit.
 
     Notes
     -----
@@ -202,9 +242,12 @@ def autoencoder_step(W_pinv: Array, W: Array, y: Array, rate: float, *, decay: f
     """
     xp = array_namespace(W_pinv, W, y)
     _check_rate(rate=rate, decay=decay)
+    _check_pair(xp, W, W_pinv, y, ("W", "W_pinv"))
+    (y, of_y), (W, of_W) = scale(xp, y), scale(xp, W)
     Wy = _through(xp, y, W)
-    change = _mean_outer(xp, _through(xp, Wy, W_pinv) - y, Wy)
-    return W_pinv - float(rate) * (change + float(decay) * W_pinv)
+    wrong = _through(xp, Wy, times_power_of_two(xp, W_pinv, of_W[..., None, None])) - y
+    new = W_pinv - _step(xp, wrong, Wy, rate, 2 * of_y + of_W)
+    return new - float(rate * decay) * W_pinv if decay else new
 
 
 @gate(W=2, second_moment=2, start=2)
@@ -228,6 +271,11 @@ def autoencoder_fixed_point(
     -------
     array, shape (..., n_in, n_out)
 
+    Raises
+    ------
+    ValueError
+        If the decay is negative or shapes do not fit.
+
     Examples
     --------
     >>> import numpy as np
@@ -240,140 +288,31 @@ def autoencoder_fixed_point(
      [0.25]]
     """
     xp = array_namespace(W, second_moment, start)
-    Wh = adjoint(xp, W)
-    if second_moment is None:
-        if not decay and start is None:
-            return pinv(W)
-        target = Wh
-    else:
-        target = matmul(second_moment, Wh)
+    check_matrix(xp, W)
+    _check_rate(decay=decay)
+    n_in = W.shape[-1]
+    for name, X, shape in (("second_moment", second_moment, (n_in, n_in)), ("start", start, (n_in, W.shape[-2]))):
+        if X is not None:
+            check_shape(X, name, shape, "to fit W", W)
+            check_leading({"W": W.shape[:-2], name: X.shape[:-2]})
+    if second_moment is None and (decay or start is None):
+        return tikhonov(xp, W, decay)
+    W, of_W = scale(xp, W)
+    target, of_moment = adjoint(xp, W), 0 * of_W
+    if second_moment is not None:
+        second_moment, of_moment = scale(xp, second_moment)
+        target = matmul(second_moment, target)
     G = matmul(W, target)
+    above = 0 * (of_W + of_moment)
     if decay:
-        G = G + decay * identity(xp, G.shape[-1], W)
+        # γ in the units of G; the larger of the two is what G + γI is scaled to.
+        mantissa, exponent = math.frexp(decay)
+        size = exponent - 2 * of_W - of_moment
+        above = xp.where(size > 0, size, above)
+        shift = xp.astype(mantissa * 2.0 ** (size - above), W.dtype)[..., None, None]
+        G = times_power_of_two(xp, G, -above[..., None, None]) + shift * identity(xp, G.shape[-1], W)
     inverse = pinv(G, hermitian=True)
-    limit = matmul(target, inverse)
+    limit = times_power_of_two(xp, matmul(target, inverse), -(of_W + above)[..., None, None])
     if start is None or decay:
         return limit
     return limit + start - matmul(start, matmul(G, inverse))
-
-
-class RecursiveLeastSquares:
-    """RLS (OPIUM, Tapson and van Schaik): the ridge solution M = YᵀH(HᵀH + λI)⁻¹, one pair (h_t, y_t) at a time.
-
-    ψ = Ph, P ← P − ψψᵀ/(1 + hᵀψ), M ← M + (y − Mh)ψᵀ/(1 + hᵀψ), from P₀ = I/λ, M₀ = 0; exact after every pair.
-
-    Parameters
-    ----------
-    M : array, shape (..., n_y, n_h)
-        Zeros, on the backend and of the dtype wanted; a start M₀ ≠ 0 is what λ then shrinks to.
-    damping : float
-        λ > 0, in units of h².
-
-    Raises
-    ------
-    ValueError
-        If λ is not positive.
-
-    References
-    ----------
-    .. [1] J. Tapson, A. van Schaik, "Learning the pseudoinverse solution to network weights", Neural Networks 45 (2013)
-       94-100, :doi:`10.1016/j.neunet.2013.02.008`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> rls = RecursiveLeastSquares(np.zeros((1, 1)), damping=1.0)
-    >>> rls.step(np.asarray([1.0]), np.asarray([4.0]))
-    >>> print(rls.M)
-    [[2.]]
-    """
-
-    @gate(real=True, M=2)
-    def __init__(self, M: Array, damping: float) -> None:
-        xp = array_namespace(M)
-        if not 0 < damping < math.inf:
-            raise ValueError(f"damping must be positive and finite; got {damping!r}. P₀ = I/λ has no limit at 0.")
-        self.xp, self.M = xp, M
-        n = M.shape[-1]
-        # (..., n_h, n_h) of the leading shape of M.
-        self.P = (identity(xp, n, M) + xp.zeros_like(matmul(xp.matrix_transpose(M), M))) / damping
-
-    @gate(like="M", h=1, y=1)
-    def step(self, h: Array, y: Array) -> None:
-        """Take in one pair, h (..., n_h) and y (..., n_y)."""
-        xp = self.xp
-        column, target = h[..., :, None], y[..., :, None]
-        psi = matmul(self.P, column)
-        row = xp.matrix_transpose(psi) / (1 + matmul(xp.matrix_transpose(column), psi))
-        self.P = self.P - matmul(psi, row)
-        self.M = self.M + matmul(target - matmul(self.M, column), row)
-
-
-@gate(real=True, M=2, h=1, y=1)
-def opium_light_step(M: Array, h: Array, y: Array, *, gain: float = 1.0) -> Array:
-    """Take one OPIUM-light step, M ← M + (y − Mh)hᵀ/(1/g + hᵀh): RLS with P frozen at gI, so that no matrix is kept.
-
-    Parameters
-    ----------
-    M : array, shape (..., n_y, n_h)
-    h : array, shape (..., n_h)
-    y : array, shape (..., n_y)
-    gain : float
-        g > 0, in units of 1/h². As g → ∞ the step is Kaczmarz's projection, after which Mh = y.
-
-    Returns
-    -------
-    array, shape (..., n_y, n_h)
-
-    Raises
-    ------
-    ValueError
-        If the gain is not positive.
-
-    Notes
-    -----
-    Fixed point: any M with Mh = y for every pair; from M₀ = 0 on consistent pairs the limit is the one of least norm,
-    Y H⁺ (Kaczmarz), for every g. On inconsistent pairs it hovers around a normalized least-squares solution.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> print(opium_light_step(np.zeros((1, 1)), np.asarray([1.0]), np.asarray([4.0]), gain=1.0))
-    [[2.]]
-    """
-    xp = array_namespace(M, h, y)
-    if not 0 < gain < math.inf:
-        raise ValueError(f"gain must be positive and finite; got {gain!r}.")
-    column = h[..., :, None]
-    row = xp.matrix_transpose(column)
-    return M + matmul(y[..., :, None] - matmul(M, column), row) / (1 / gain + matmul(row, column))
-
-
-@gate(real=True, H=2, Y=2)
-def ridge_solution(H: Array, Y: Array, damping: float) -> Array:
-    """Return M = YᵀH(HᵀH + λI)⁻¹, the minimizer of Σ‖y − Mh‖² + λ‖M‖², to which `RecursiveLeastSquares` is equal.
-
-    Parameters
-    ----------
-    H : array, shape (..., samples, n_h)
-    Y : array, shape (..., samples, n_y)
-    damping : float
-        λ ≥ 0; with 0 the solution of least norm.
-
-    Returns
-    -------
-    array, shape (..., n_y, n_h)
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> print(ridge_solution(np.asarray([[1.0]]), np.asarray([[4.0]]), 1.0))
-    [[2.]]
-    """
-    xp = array_namespace(H, Y)
-    _check_rate(damping=damping)
-    if not damping:
-        return matmul(xp.matrix_transpose(Y), xp.matrix_transpose(pinv(H)))
-    Ht = xp.matrix_transpose(H)
-    G = matmul(Ht, H) + damping * identity(xp, H.shape[-1], H)
-    return matmul(matmul(xp.matrix_transpose(Y), H), pinv(G, hermitian=True))
