@@ -101,7 +101,13 @@ CASES: dict[str, tuple[Callable[..., Any], tuple[np.ndarray, ...], bool]] = {
     "weight_reciprocal_operator": (lambda h, S: linalg.weight_reciprocal_operator(h, S).to_dense(), (WIDE, A), True),
 }
 STATEFUL = {"PinvTracker.rank_one", "RecursiveLeastSquares"}  # a later array takes the dtype of the first one
-RESULTS = {"IterationResult", "PenroseResiduals", "PinvInfo", "RankOneUpdate"}  # made by the library, not by users
+RESULTS = {
+    "Drift",
+    "IterationResult",
+    "PenroseResiduals",
+    "PinvInfo",
+    "RankOneUpdate",
+}  # made by the library, not by users
 
 
 def _flat(result: Any) -> list[np.ndarray]:
