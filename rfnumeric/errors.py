@@ -1,8 +1,16 @@
 """Exception types. Each message states the argument, what it must be, what it was, and the remedy."""
 
+from rfnumeric.spelling import visible
+
 
 class RFNumericError(Exception):
-    """Base class of every error that rfnumeric raises on purpose."""
+    """Base class of every error that rfnumeric raises on purpose.
+
+    Control characters, which a message may have from a server, a file name or a file, show as escapes.
+    """
+
+    def __str__(self) -> str:
+        return visible(super().__str__())
 
 
 class BackendError(RFNumericError, ImportError):

@@ -6,14 +6,13 @@ import json
 import sys
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import Progress as Bar
 from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from rfnumeric.audit.claim import Claim
 from rfnumeric.audit.page import page
 from rfnumeric.audit.report import document, print_results
 from rfnumeric.audit.run import Result, run_audit, select
+from rfnumeric.terminal import Screen, bars
 from rfnumeric.training.files import plain, write_atomically, write_json
 from rfnumeric.training.folder import begin
 
@@ -55,8 +54,7 @@ def audit(
         If an option is unknown.
     """
     select(ids)
-    screen = Console(stderr=as_json)
-    results = _run(ids, screen, seed=seed, dtype=dtype, backend=backend, device=device)
+    results = _run(ids, seed=seed, dtype=dtype, backend=backend, device=device)
     settings = {"seed": seed, "dtype": dtype, "backend": backend, "device": device}
     found = document(results, settings)
     if out is not None:
@@ -65,15 +63,15 @@ def audit(
     if html is not None:
         write_atomically(html, page(results, found).encode())
     if as_json:
-        json.dump(plain(found), sys.stdout, indent=2, ensure_ascii=False)
+        json.dump(plain(found), sys.stdout, indent=2)
         sys.stdout.write("\n")
-    print_results(results, screen)
+    print_results(results, Screen(stderr=as_json))
     return 0 if all(r.ok for r in results) else 1
 
 
-def _run(ids: list[str], screen: Console, **settings: object) -> list[Result]:
+def _run(ids: list[str], **settings: object) -> list[Result]:
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Bar(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar:
+    with bars(*columns) as bar:
         task = bar.add_task("")
 
         def progress(number: int, total: int, claim: Claim) -> None:

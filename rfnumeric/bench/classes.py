@@ -325,11 +325,11 @@ def main(file: str) -> None:
     """Run the benchmarks of one file and print their table: ``python benchmarks/<topic>.py [--quick] [--no-peers]``."""
     import argparse
 
-    from rich.console import Console
-
     from rfnumeric.backend import available_backends
     from rfnumeric.bench.report import results_tables
+    from rfnumeric.terminal import Screen, open_streams
 
+    open_streams()
     parser = argparse.ArgumentParser(description=f"Run the benchmarks of {Path(file).name}.")
     parser.add_argument("--quick", action="store_true", help="small sizes, few rounds")
     parser.add_argument("--no-peers", action="store_true", help="leave other libraries out")
@@ -338,7 +338,7 @@ def main(file: str) -> None:
     make = Settings.quickly if arguments.quick else Settings
     skipped: dict[str, str] = {}
     settings = make(peers=not arguments.no_peers, backends=usable)
-    console = Console()
-    console.print(*results_tables(list(run_topic(Path(file).stem, settings, skipped))))
+    screen = Screen()
+    screen.print(*results_tables(list(run_topic(Path(file).stem, settings, skipped))))
     for name, reason in skipped.items():
-        console.print(f"not measured: {name}: {reason}", highlight=False, markup=False)
+        screen.print(f"not measured: {name}: {reason}")

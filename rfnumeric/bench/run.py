@@ -11,12 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from rfnumeric.backend import BACKENDS, available_backends
 from rfnumeric.bench.classes import Settings, run_topic, topics
 from rfnumeric.bench.report import draw, markdown, results_tables, targets_table
 from rfnumeric.bench.targets import TARGETS, exponents
+from rfnumeric.terminal import Screen
 from rfnumeric.training.environment import command, environment
 from rfnumeric.training.files import plain, write_atomically, write_json
 from rfnumeric.training.folder import begin
@@ -99,7 +98,7 @@ def publish(
 
 def _run(chosen: Sequence[str], settings: Settings, results: list[dict[str, Any]], skipped: dict[str, str]) -> bool:
     """Run the topics one after the other and add to `results`; return False after Ctrl-C, which keeps what there is."""
-    screen = Console(stderr=True)
+    screen = Screen(stderr=True)
     for i, topic in enumerate(chosen):
         started, before = time.perf_counter(), len(results)
         try:
@@ -123,7 +122,7 @@ def _show(document: dict[str, Any], out: Path | None, as_json: bool) -> None:
     if as_json:
         json.dump(plain(document), sys.stdout, indent=2)
         sys.stdout.write("\n")
-    screen = Console(stderr=as_json)  # standard output is the JSON's
+    screen = Screen(stderr=as_json)  # standard output is the JSON's
     screen.print(*results_tables(document["results"]))
     # Some topics alone leave most targets without a number; only a whole run says "not measured".
     whole = set(document["settings"]["topics"]) == set(topics())

@@ -74,7 +74,7 @@ def compare(
 ) -> None:
     """Train the rules side by side and print a table in the form of the papers' Table 1."""
     from rfnumeric.experiments import compare as job
-    from rfnumeric.experiments.report import console
+    from rfnumeric.terminal import Screen
     from rfnumeric.training import RunConfig
     from rfnumeric.training.folder import claim
 
@@ -98,11 +98,11 @@ def compare(
     )
     networks = list(job.NETWORKS) if network == "both" else [network]
     names = parse_names(rules)
-    screen = console(as_json)
     with claim(out, command="compare", default="rfnumeric-compare", overwrite=overwrite) as folder:
         if tune:
             rates = job.tune_all(base, data, networks=networks, rules=names)
-            screen.print(f"Learning rates chosen on a held-out fifth of the training set: {rates}", highlight=False)
+            said = f"Learning rates chosen on a held-out fifth of the training set: {rates}"
+            Screen(stderr=as_json).print(said)
         else:
             rates = job.LEARNING_RATES if lr is None and optimizer == "sgd" else {}
         comparisons = job.compare(
@@ -113,6 +113,6 @@ def compare(
             learning_rates=rates,
             metrics_every=parse_metrics(metrics, metrics_every),
         )
-        job.publish(comparisons, out=folder, as_json=as_json, console=screen)
+        job.publish(comparisons, out=folder, as_json=as_json)
     if comparisons[-1].run.interrupted:
         raise typer.Exit(EXIT_INTERRUPTED)

@@ -57,7 +57,6 @@ def initialization_map(
     """Map accuracy minus backprop's over depth, initial gain and activation, each rule at its own best rate."""
     from rfnumeric.experiments import initialization_map as job
     from rfnumeric.experiments.cells import run_cells
-    from rfnumeric.experiments.report import console
     from rfnumeric.training.fingerprint import fingerprint
     from rfnumeric.training.folder import claim
 
@@ -80,7 +79,7 @@ def initialization_map(
 
     with claim(out, command="study map", default="rfnumeric-map", resume=resume, overwrite=overwrite) as folder:
         known = {"study": "map", "data": fingerprint(data), **settings}
-        where = {"out": folder, "resume": resume, "screen": console(True), "settings": known}
+        where = {"out": folder, "resume": resume, "settings": known}
         results, interrupted = run_cells(list(chosen), measure, **where)
         if results:
             job.publish(results, out=folder, as_json=as_json)
@@ -150,7 +149,6 @@ def stability(
     """Map where reciprocal feedback exactly as derived trains, and where it diverges: slope, rate, batch, optimizer."""
     from rfnumeric.experiments import stability as job
     from rfnumeric.experiments.cells import run_cells
-    from rfnumeric.experiments.report import console
     from rfnumeric.training.fingerprint import fingerprint
     from rfnumeric.training.folder import claim
 
@@ -172,7 +170,7 @@ def stability(
         out, command="study stability", default="rfnumeric-stability", resume=resume, overwrite=overwrite
     ) as folder:
         known = {"study": "stability", "data": fingerprint(data), **settings}
-        where = {"out": folder, "resume": resume, "screen": console(True), "settings": known}
+        where = {"out": folder, "resume": resume, "settings": known}
         results, interrupted = run_cells(list(chosen), measure, **where)
         if results:
             job.publish(results, out=folder, as_json=as_json)

@@ -149,9 +149,9 @@ def _brief(error: BaseException) -> str:
 @contextmanager
 def rich_progress() -> Generator[Progress]:
     """Show one rich bar a file on standard error: ``with rich_progress() as p: fetch("mnist", progress=p)``."""
-    from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-    from rich.progress import Progress as Bars
+
+    from rfnumeric.terminal import bars
 
     columns = (
         TextColumn("{task.description}"),
@@ -161,11 +161,11 @@ def rich_progress() -> Generator[Progress]:
         TimeRemainingColumn(),
     )
     tasks: dict[str, Any] = {}
-    with Bars(*columns, console=Console(stderr=True)) as bars:
+    with bars(*columns, transient=False) as shown:
 
         def update(name: str, received: int, total: int | None) -> None:
             if name not in tasks:
-                tasks[name] = bars.add_task(name, total=total)
-            bars.update(tasks[name], completed=received, total=total)
+                tasks[name] = shown.add_task(name, total=total)
+            shown.update(tasks[name], completed=received, total=total)
 
         yield update

@@ -15,10 +15,11 @@ from typing import Any
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from rfnumeric.datasets import Dataset
 from rfnumeric.experiments.progress import run_progress
-from rfnumeric.experiments.report import console, count_statuses, markdown_table, report
+from rfnumeric.experiments.report import count_statuses, markdown_table, report, show
 from rfnumeric.plotting import accuracy_against_cosine
 from rfnumeric.training import PAPER_SIZES, Run, RunConfig, measure_run, train
 from rfnumeric.training.folder import begin
@@ -194,9 +195,8 @@ def run_trials(
 
 
 def publish(results: Sequence[dict[str, Any]], *, out: Path, as_json: bool) -> None:
-    """Print the table; write ``results.json``, ``table.md`` and the figure of error against angle into `out`."""
-    report(results, out=out, as_json=as_json)
-    screen = console(as_json)
+    """Write ``results.json``, ``table.md`` and the figure of error against angle into `out`; print the table."""
+    document = report(results, out=out)
     table = Table(title="One ingredient at a time", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("Trial")
     for name in ("Accuracy\n(%)", "± std", "Train loss\n(nats)", "Cosines to the gradient\nby layer"):
@@ -206,13 +206,12 @@ def publish(results: Sequence[dict[str, Any]], *, out: Path, as_json: bool) -> N
     for r in results:
         if r["group"] != group:
             group = r["group"]
-            table.add_row(f"[bold]{group}[/]")
+            table.add_row(Text(group, style="bold"))
         cells = _cells(r)
         table.add_row(f"  {r['name']}", *cells)
-    screen.print(table)
     write_table(out / "table.md", results)
     accuracy_against_cosine(out / "ablation.png", results)
-    screen.print(f"Wrote results.json, table.md and ablation.png to {out}", highlight=False)
+    show(document, table, f"Wrote results.json, table.md and ablation.png to {out}", as_json=as_json)
 
 
 def write_table(path: Path, results: Sequence[dict[str, Any]]) -> None:

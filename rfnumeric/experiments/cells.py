@@ -9,9 +9,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from rfnumeric.errors import CheckpointError
+from rfnumeric.terminal import bars
 from rfnumeric.training.files import parse_signed, plain, read_regular, reason, shown, signed, write_json
 from rfnumeric.training.folder import begin
 
@@ -25,7 +26,6 @@ def run_cells(
     *,
     out: Path,
     resume: bool,
-    screen: Any,
     settings: dict[str, Any],
 ) -> tuple[list[dict[str, Any]], bool]:
     """Measure all cells, and keep those that are done in ``cells.json`` after each.
@@ -39,7 +39,6 @@ def run_cells(
     out : Path
     resume : bool
         Go on behind the cells that are already there. A killed study loses the cell that it was at.
-    screen : rich.console.Console
     settings : dict
         JSON types: what all cells have in common, the data's fingerprint too. A study goes on with the same only.
 
@@ -63,7 +62,7 @@ def run_cells(
     known = {_key(cell, like) for cell in done}
     begin(out)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=screen, transient=True) as bar:
+    with bars(*columns, TextColumn("left"), TimeRemainingColumn()) as bar:
         task = bar.add_task("cells", total=len(todo), completed=len(known))
         try:
             for cell in todo:

@@ -11,7 +11,7 @@ import numpy as np
 
 from rfnumeric.datasets import Dataset
 from rfnumeric.experiments.progress import run_progress
-from rfnumeric.experiments.report import draw_metrics, report, runs_table
+from rfnumeric.experiments.report import diagnoses, draw_metrics, report, runs_table, show
 from rfnumeric.plotting import learning_curves
 from rfnumeric.rules import RULES
 from rfnumeric.training import Run, RunConfig, history_lines, train
@@ -171,23 +171,20 @@ def _check_names(option: str, names: Sequence[str], known: Any) -> None:
         raise ValueError(f"{option} must name some of {', '.join(known)}; got {', '.join(unknown) or 'none'}.")
 
 
-def publish(comparisons: Sequence[Comparison], *, out: Path, as_json: bool, console: Any) -> None:
-    """Print one table a network, and write results, history and figures into `out`."""
-    report([r for c in comparisons for r in c.results()], out=out, as_json=as_json)
+def publish(comparisons: Sequence[Comparison], *, out: Path, as_json: bool) -> None:
+    """Write results, history and figures into `out`, and print one table a network."""
+    document = report([r for c in comparisons for r in c.results()], out=out)
     lines = (line for c in comparisons for line in history_lines(c.run.members, network=c.network))
     write_json_lines(out / "history.jsonl", lines)
     networks = list(dict.fromkeys(c.network for c in comparisons))
-    panels = []
+    panels, parts = [], []
     for network in networks:
         of_network = [c for c in comparisons if c.network == network]
         hidden, output = NETWORKS[network]
         title = f"As {network}: {hidden} hidden layers, {output} output"
         panels.append((title, [(m.config.rule, m.records) for c in of_network for m in c.run.members]))
-        console.print(runs_table(title, [r for c in of_network for r in c.results()]))
-        for comparison in of_network:
-            for member in comparison.run.members:
-                if member.diagnosis:
-                    console.print(f"{member.config.rule}: {member.diagnosis}", style="yellow", highlight=False)
+        parts.append(runs_table(title, [r for c in of_network for r in c.results()]))
+        parts += diagnoses([m for c in of_network for m in c.run.members])
     config = comparisons[0].run.config
     sizes = "-".join(map(str, config.sizes))
     learning_curves(out / "curves.png", panels, title=f"{config.dataset}, {sizes}, batch {config.batch_size}")
@@ -195,4 +192,4 @@ def publish(comparisons: Sequence[Comparison], *, out: Path, as_json: bool, cons
     for network in networks:
         members = [m for c in comparisons if c.network == network for m in c.run.members]
         files += draw_metrics(out / f"metrics-{network}.png", members, title=f"{config.dataset}, {sizes}, as {network}")
-    console.print(f"Wrote {', '.join(files)} to {out}", highlight=False)
+    show(document, *parts, f"Wrote {', '.join(files)} to {out}", as_json=as_json)

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.table import Table
 
 from rfnumeric import datasets
-from rfnumeric.experiments.report import console, report
+from rfnumeric.experiments.report import report, show
 
 
 def publish_list(data_dir: Path | None, *, out: Path | None, as_json: bool) -> None:
@@ -27,16 +27,15 @@ def publish_list(data_dir: Path | None, *, out: Path | None, as_json: bool) -> N
             "missing": missing,
         })
         table.add_row(name, "yes" if found.present else "no", str(found.directory), ", ".join(missing))
-    report(results, out=out, as_json=as_json)
-    console(as_json).print(table)
+    show(report(results, out=out), table, as_json=as_json)
 
 
 def publish_fetch(name: str, data_dir: Path | None, *, out: Path | None, as_json: bool) -> None:
     """Download what is missing and print where the files lie."""
     files = [str(path) for path in datasets.fetch(name, data_dir, progress=True)]
-    report([{"dataset": name, "file": file} for file in files], out=out, as_json=as_json)
+    document = report([{"dataset": name, "file": file} for file in files], out=out)
     where = ", ".join(files) or f"{datasets.status(name, data_dir).directory} (nothing was missing)"
-    console(as_json).print(f"{name} is at {where}", highlight=False)
+    show(document, f"{name} is at {where}", as_json=as_json)
 
 
 def publish_verify(name: str, data_dir: Path | None, *, out: Path | None, as_json: bool) -> bool:
@@ -48,6 +47,5 @@ def publish_verify(name: str, data_dir: Path | None, *, out: Path | None, as_jso
     for check in checks:
         table.add_row(str(check.file), str(check.expected), str(check.found), "yes" if check.ok else "NO")
     results = [{**{key: str(v) for key, v in asdict(check).items()}, "ok": check.ok} for check in checks]
-    report(results, out=out, as_json=as_json)
-    console(as_json).print(table)
+    show(report(results, out=out), table, as_json=as_json)
     return all(check.ok for check in checks)

@@ -11,7 +11,7 @@ from rich import box
 from rich.table import Table
 
 from rfnumeric.backend import quiet
-from rfnumeric.experiments.report import console, report
+from rfnumeric.experiments.report import report, show
 from rfnumeric.linalg import CoupledRule
 from rfnumeric.plotting import convergence_curves
 
@@ -95,16 +95,14 @@ def run_all(*, count: int, iterations: int, every: int, seed: int) -> list[dict[
 
 
 def publish(results: Sequence[dict[str, Any]], *, out: Path, as_json: bool) -> None:
-    """Print a table; write ``results.json``, its distances to four digits, and ``figure1.png`` into `out`."""
+    """Write ``results.json``, its distances to four digits, and ``figure1.png`` into `out`; print a table."""
     short = [{**r, "distances": [[float(f"{d:.4g}") for d in pair] for pair in r["distances"]]} for r in results]
-    report(short, out=out, as_json=as_json)
+    document = report(short, out=out)
     table = Table(title="The coupled rule, η = 0.1", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("Form", "Radius", "Starts", "Inverse", "Ran away", "Basin\n(flow)", "As the flow\npredicts"):
         table.add_column(name, justify="right")
     for r in results:
         cells = (r["form"], r["radius"], r["starts"], r["inverse"], r["not_finite"], r["predicted"], r["as_predicted"])
         table.add_row(*("–" if cell is None else str(cell) for cell in cells))
-    screen = console(as_json)
-    screen.print(table)
     convergence_curves(out / "figure1.png", results)
-    screen.print(f"Wrote results.json and figure1.png to {out}", highlight=False)
+    show(document, table, f"Wrote results.json and figure1.png to {out}", as_json=as_json)

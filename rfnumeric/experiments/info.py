@@ -5,26 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
 
 from rfnumeric.backend import available_backends
-from rfnumeric.experiments.report import console, report
+from rfnumeric.experiments.report import report, show
 
 
 def publish(*, out: Path | None, as_json: bool) -> None:
     """Print the environment and which backends can be used; write ``results.json`` into `out`."""
     backends = [{"backend": name, "found": found} for name, found in available_backends().items()]
-    document = report(backends, out=out, as_json=as_json)
-    if as_json:
-        return
+    document = report(backends, out=out)
     table = Table(show_header=False, title="rfnumeric " + document["environment"]["rfnumeric"], title_justify="left")
     for name, value in document["environment"].items():
         if name != "rfnumeric":
-            table.add_row(name, escape(_text(value)))
+            table.add_row(name, _text(value))
     for entry in backends:
-        table.add_row(f"backend {entry['backend']}", escape(entry["found"]))
-    console(False).print(table)
+        table.add_row(f"backend {entry['backend']}", entry["found"])
+    show(document, *([] if as_json else [table]), as_json=as_json)
 
 
 def _text(value: Any) -> str:

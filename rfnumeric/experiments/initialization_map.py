@@ -17,7 +17,7 @@ from rich.table import Table
 
 from rfnumeric.datasets import Dataset
 from rfnumeric.experiments.compare import tune
-from rfnumeric.experiments.report import console, markdown_table, report
+from rfnumeric.experiments.report import markdown_table, report, show
 from rfnumeric.plotting import difference_map
 from rfnumeric.training import RunConfig, train
 
@@ -190,9 +190,8 @@ def summary(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def publish(results: Sequence[dict[str, Any]], *, out: Path, as_json: bool) -> None:
-    """Print the summary; write ``results.json``, ``table.md`` and one map for each optimizer into `out`."""
-    report(results, out=out, as_json=as_json)
-    screen, found = console(as_json), differences(results)
+    """Write ``results.json``, ``table.md`` and one map for each optimizer into `out`; print the summary."""
+    document, found = report(results, out=out), differences(results)
     table = Table(title="Against backprop, each at its own best rate", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("Rule", "Optimizer"):
         table.add_column(name)
@@ -202,13 +201,12 @@ def publish(results: Sequence[dict[str, Any]], *, out: Path, as_json: bool) -> N
         worst, best = row["worst"]["difference"], row["best"]["difference"]
         counts = (str(row[k]) for k in ("places", "better", "worse"))
         table.add_row(row["rule"], row["optimizer"], *counts, f"{worst:+.1f}", f"{best:+.1f}")
-    screen.print(table)
     write_table(out / "table.md", results)
     files = ["table.md"]
     for optimizer in dict.fromkeys(d["optimizer"] for d in found):
         files.append(f"map-{optimizer}.png")
         difference_map(out / files[-1], [d for d in found if d["optimizer"] == optimizer], optimizer)
-    screen.print(f"Wrote results.json, {', '.join(files)} to {out}", highlight=False)
+    show(document, table, f"Wrote results.json, {', '.join(files)} to {out}", as_json=as_json)
 
 
 def write_table(path: Path, results: Sequence[dict[str, Any]]) -> None:

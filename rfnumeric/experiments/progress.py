@@ -6,9 +6,9 @@ import math
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from rfnumeric.terminal import bars
 from rfnumeric.training.loop import Progress as Callback
 
 
@@ -36,7 +36,7 @@ def run_progress(label: str, epochs: int) -> Generator[Callback]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with bars(*columns) as bar:
         task = bar.add_task(label, total=epochs, accuracy="")
 
         def advance(epoch: int, step: int, steps: int, accuracy: float) -> None:
@@ -84,5 +84,5 @@ def trials_progress(label: str, count: int) -> Generator[TrialsBar]:
         TextColumn("trials  best held-out {task.fields[best]}"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with bars(*columns) as bar:
         yield TrialsBar(bar, label, count)

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
-from rich.console import Console
+from rich.console import RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from rfnumeric.plotting import metrics_figure
+from rfnumeric.terminal import Screen
 from rfnumeric.training import EpochRecord, Member, environment
 from rfnumeric.training.environment import command
 from rfnumeric.training.files import plain, write_atomically, write_json
@@ -21,15 +23,14 @@ from rfnumeric.training.folder import begin
 RESULTS_FILE = "results.json"
 
 
-def report(results: Sequence[dict[str, Any]], *, out: Path | None, as_json: bool) -> dict[str, Any]:
-    """Write ``results.json`` into `out`, and the same JSON to standard output if `as_json`.
+def report(results: Sequence[dict[str, Any]], *, out: Path | None) -> dict[str, Any]:
+    """Write ``results.json`` into `out`.
 
     Parameters
     ----------
     results : sequence of dict
         One object a run.
     out : Path or None
-    as_json : bool
 
     Returns
     -------
@@ -40,10 +41,31 @@ def report(results: Sequence[dict[str, Any]], *, out: Path | None, as_json: bool
     if out is not None:
         begin(out)
         write_json(out / RESULTS_FILE, document)
+    return document
+
+
+def show(document: dict[str, Any], *parts: RenderableType, as_json: bool) -> None:
+    """Print tables and remarks, once every file is written.
+
+    Parameters
+    ----------
+    document : dict
+        What ``results.json`` holds.
+    *parts : rich.table.Table, rich.text.Text or str
+    as_json : bool
+        Print the document to standard output, and the rest to standard error.
+    """
     if as_json:
         json.dump(plain(document), sys.stdout, indent=2)
         sys.stdout.write("\n")
-    return document
+    screen = Screen(stderr=as_json)
+    for part in parts:
+        screen.print(part)
+
+
+def diagnoses(members: Sequence[Member]) -> list[Text]:
+    """Return why members diverged, a line each."""
+    return [Text(f"{m.config.rule}: {m.diagnosis}", style="yellow") for m in members if m.diagnosis]
 
 
 def runs_table(title: str, results: Sequence[dict[str, Any]]) -> Table:
@@ -104,8 +126,3 @@ def draw_metrics(path: Path, members: Sequence[Member], *, title: str) -> list[s
 
 def _number(value: Any, form: str) -> str:
     return "–" if value is None else format(value, form)
-
-
-def console(as_json: bool) -> Console:
-    """Return the console for tables and remarks: standard output, or standard error where JSON takes the former."""
-    return Console(stderr=as_json)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rfnumeric.datasets import Dataset
 from rfnumeric.experiments.progress import run_progress
-from rfnumeric.experiments.report import console, draw_metrics, report, runs_table
+from rfnumeric.experiments.report import diagnoses, draw_metrics, report, runs_table, show
 from rfnumeric.plotting import learning_curves
 from rfnumeric.training import Run, RunConfig, train
 from rfnumeric.training.folder import claim
@@ -51,14 +51,11 @@ def run(
 
 def _publish(done: Run, *, out: Path | None, as_json: bool) -> None:
     config = done.config
-    report(done.results(), out=out, as_json=as_json)
-    screen = console(as_json)
-    screen.print(runs_table(f"{config.dataset}, {'-'.join(map(str, config.sizes))}", done.results()))
-    for member in done.members:
-        if member.diagnosis:
-            screen.print(f"{config.rule}: {member.diagnosis}", style="yellow", highlight=False)
+    document = report(done.results(), out=out)
     if out is not None:
         curves = [(f"seed {m.config.seed}, rate {m.config.lr:g}", m.records) for m in done.members]
         title = f"{config.rule}: {config.hidden} hidden layers, {config.output} output"
         learning_curves(out / "curves.png", [(title, curves)], title=config.dataset)
         draw_metrics(out / "metrics.png", done.members, title=f"{config.dataset}, {title}")
+    table = runs_table(f"{config.dataset}, {'-'.join(map(str, config.sizes))}", done.results())
+    show(document, table, *diagnoses(done.members), as_json=as_json)

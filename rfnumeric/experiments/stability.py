@@ -18,7 +18,7 @@ from rich.table import Table
 
 from rfnumeric.datasets import Dataset
 from rfnumeric.experiments.ablation import SETTINGS
-from rfnumeric.experiments.report import console, markdown_table, report
+from rfnumeric.experiments.report import markdown_table, report, show
 from rfnumeric.plotting import stability_map
 from rfnumeric.training import PAPER_SIZES, Member, RunConfig, train
 
@@ -113,19 +113,17 @@ def _of_rate(lr: float, members: Sequence[Member], chance: float) -> dict[str, A
 
 
 def publish(results: Sequence[dict[str, Any]], *, out: Path, as_json: bool) -> None:
-    """Print the table; write ``results.json``, ``table.md`` and ``stability.png`` into `out`."""
-    report(results, out=out, as_json=as_json)
-    screen = console(as_json)
+    """Write ``results.json``, ``table.md`` and ``stability.png`` into `out`; print the table."""
+    document = report(results, out=out)
     table = Table(title="As derived: accuracy (%), best rate of each place", box=box.SIMPLE_HEAD, pad_edge=False)
     header, rows = _rows(results)
     for name in header:
         table.add_column(name, justify="right")
     for row in rows:
         table.add_row(*row)
-    screen.print(table)
     write_table(out / "table.md", results)
     stability_map(out / "stability.png", results)
-    screen.print(f"Wrote results.json, table.md and stability.png to {out}", highlight=False)
+    show(document, table, f"Wrote results.json, table.md and stability.png to {out}", as_json=as_json)
 
 
 def write_table(path: Path, results: Sequence[dict[str, Any]]) -> None:

@@ -15,7 +15,7 @@ from rfnumeric import published
 from rfnumeric.datasets import Dataset
 from rfnumeric.experiments.compare import NETWORKS
 from rfnumeric.experiments.progress import run_progress
-from rfnumeric.experiments.report import console, count_statuses, markdown_table, report
+from rfnumeric.experiments.report import count_statuses, markdown_table, report, show
 from rfnumeric.plotting import learning_curves
 from rfnumeric.training import PAPER_SIZES, Run, RunConfig, history_lines, train
 from rfnumeric.training.files import write_json_lines
@@ -225,26 +225,26 @@ def check(paper: str, network: str, dataset: str, seeds: int) -> list[str]:
 
 
 def publish(rows: Sequence[Row], *, out: Path, as_json: bool, figure: str) -> None:
-    """Print published beside measured; write ``results.json``, ``table.md``, the history and the curves into `out`."""
+    """Write ``results.json``, ``table.md``, the history and the curves into `out`; print published beside measured."""
     results = [row.result() for row in rows]
-    report(results, out=out, as_json=as_json)
+    document = report(results, out=out)
     lines = (s for r in rows for s in history_lines(r.run.members, paper=r.paper, network=r.network, row=r.name))
     write_json_lines(out / "history.jsonl", lines)
-    screen = console(as_json)
-    panels = []
+    panels, parts = [], []
     for network in dict.fromkeys(row.network for row in rows):
         of_network = [row for row in rows if row.network == network]
         hidden, output = NETWORKS[network]
         title = f"As {network}: {hidden} hidden layers, {output} output"
         panels.append((title, [(row.name, m.records) for row in of_network for m in row.run.members]))
-        screen.print(_table(title, [r for r in results if r["network"] == network]))
+        parts.append(_table(title, [r for r in results if r["network"] == network]))
     write_table(out / "table.md", results)
     config = rows[0].run.config
     what = f"{rows[0].paper}, {config.dataset}, {len(rows[0].run.members)} seeds, {config.epochs} epochs"
     learning_curves(out / figure, panels, title=what)
     if config.dataset == QUICK_DATASET:
-        screen.print(f"Quick: {what}; the published numbers are for {rows[0].dataset} and full runs.", highlight=False)
-    screen.print(f"Wrote results.json, table.md, history.jsonl and {figure} to {out}", highlight=False)
+        parts.append(f"Quick: {what}; the published numbers are for {rows[0].dataset} and full runs.")
+    parts.append(f"Wrote results.json, table.md, history.jsonl and {figure} to {out}")
+    show(document, *parts, as_json=as_json)
 
 
 def _table(title: str, results: Sequence[dict[str, Any]]) -> Table:

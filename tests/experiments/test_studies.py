@@ -14,7 +14,6 @@ from rfnumeric.cli import app
 from rfnumeric.datasets import load
 from rfnumeric.experiments import ablation, initialization_map, stability
 from rfnumeric.experiments.cells import run_cells
-from rfnumeric.experiments.report import console
 from rfnumeric.training import RunConfig, train
 
 WHERE = {"backend": "numpy", "device": None, "dtype": "float32"}
@@ -72,7 +71,7 @@ def test_a_killed_study_goes_on_behind_its_last_cell(tmp_path, monkeypatch):
         return [{k: v for k, v in r.items() if k != "seconds"} for r in results]
 
     def run(name, measure, resume):
-        return run_cells(cells, measure, out=tmp_path / name, resume=resume, screen=console(True), settings={})
+        return run_cells(cells, measure, out=tmp_path / name, resume=resume, settings={})
 
     whole, _ = run("whole", measure, False)
     part, interrupted = run("part", killed_at_the_second, False)

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
-from rich.console import Console
+from rich.console import RenderableType
 from rich.table import Table
+from rich.text import Text
 
-from rfnumeric.experiments.report import console, report
+from rfnumeric.experiments.report import report, show
 from rfnumeric.experiments.sweep.space import Space
 from rfnumeric.plotting import search_points
 from rfnumeric.training import Member, Run, history_lines
@@ -31,7 +32,7 @@ def publish(
     out: Path,
     as_json: bool,
 ) -> None:
-    """Print the trials from the best down and the chosen one's test accuracy; write everything into `out`.
+    """Write everything into `out`; print the trials from the best down and the chosen one's test accuracy.
 
     Parameters
     ----------
@@ -51,7 +52,7 @@ def publish(
     if final:
         rates = {name: results[best][name] for name in space.domains}  # type: ignore[index]
         results += [{"part": "best", "trial": best, "search": search, **rates, **r} for r in final.results()]
-    report(results, out=out, as_json=as_json)
+    document = report(results, out=out)
     lines = [
         line for k, t in enumerate(trials) for line in history_lines([t], part="trial", trial=k, tested_on=HELD_OUT)
     ]
@@ -60,8 +61,8 @@ def publish(
     write_json_lines(out / "history.jsonl", lines)
     title = f"{space.base.rule} on {space.base.dataset}, {len(trials)} configurations, {search}"
     _draw(space, trials, best, out / FIGURE, title)
-    _print(space, results, best, final, title, console(as_json))
-    console(as_json).print(f"Wrote results.json, history.jsonl and {FIGURE} to {out}", highlight=False)
+    wrote = f"Wrote results.json, history.jsonl and {FIGURE} to {out}"
+    show(document, *_parts(space, results, best, final, title), wrote, as_json=as_json)
 
 
 def _trial_result(space: Space, k: int, trial: Member, search: str) -> dict[str, Any]:
@@ -86,24 +87,16 @@ def _draw(space: Space, trials: Sequence[Member], best: int | None, path: Path, 
     search_points(path, points, colour_label=label, title=title)
 
 
-def _print(
-    space: Space,
-    results: Sequence[dict[str, Any]],
-    best: int | None,
-    final: Run | None,
-    title: str,
-    screen: Console,
-) -> None:
-    screen.print(_table(space, [r for r in results if r["part"] == "trial"], title))
-    for result in results:
-        if result["diagnosis"]:
-            screen.print(f"trial {result['trial']}: {result['diagnosis']}", style="yellow", highlight=False)
-    if any(r["status"] == "interrupted" for r in results):
-        screen.print("Interrupted. The same command with --resume goes on.", style="yellow")
-    elif best is None:
-        screen.print("No trial trained to the last epoch, so there is no best one.", style="yellow")
+def _parts(
+    space: Space, results: Sequence[dict[str, Any]], best: int | None, final: Run | None, title: str
+) -> list[RenderableType]:
+    """Return what is printed: the table, what went wrong, and the chosen trial."""
+    parts: list[RenderableType] = [_table(space, [r for r in results if r["part"] == "trial"], title)]
+    parts += [Text(f"trial {r['trial']}: {r['diagnosis']}", style="yellow") for r in results if r["diagnosis"]]
+    if best is None and not any(r["status"] == "interrupted" for r in results):
+        parts.append(Text("No trial trained to the last epoch, so there is no best one.", style="yellow"))
     if not final:
-        return
+        return parts
     (member,) = final.members
     chosen = ", ".join(f"{name} {results[best][name]:.5g}" for name in space.domains)  # type: ignore[index]
     if member.status == "completed":
@@ -111,7 +104,7 @@ def _print(
         outcome = f"test accuracy {accuracy:.2f} % after {epochs} epochs on the whole training set"
     else:
         outcome = f"{member.status} on the whole training set. {member.diagnosis}"
-    screen.print(f"Best: trial {best} ({chosen}): {outcome}", highlight=False)
+    return [*parts, f"Best: trial {best} ({chosen}): {outcome}"]
 
 
 def _table(space: Space, results: Sequence[dict[str, Any]], title: str) -> Table:
