@@ -1,23 +1,28 @@
 """The data sets by name: where their files may lie, loading, fetching, verifying."""
 
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from os.path import exists, isdir
 from pathlib import Path
 
 import numpy as np
 
-from rfnumeric.datasets.checksums import of_bytes, of_file
+from rfnumeric.datasets.checksums import of_bytes, of_content, of_file
 from rfnumeric.datasets.cifar import read_batches, read_cifar10
 from rfnumeric.datasets.dataset import Dataset
 from rfnumeric.datasets.download import Progress, download, rich_progress
-from rfnumeric.datasets.idx import read_idx
+from rfnumeric.datasets.idx import idx_header, read_idx
+from rfnumeric.datasets.places import describe, find_cifar, find_idx
 from rfnumeric.datasets.sources import MNIST_5K, SOURCES, CifarSource, File, IdxSource
 from rfnumeric.errors import DataError
 
 #: Names the directory that holds the data sets when no `data_dir` is given.
 ENVIRONMENT_VARIABLE = "RFNUMERIC_DATA"
+#: Bytes that an unpacked IDX file may have at most: 64 MiB; MNIST's largest has 45.
+MAX_CONTENT = 1 << 26
+_AGAIN = "Fetch it again."
 
 
 @dataclass(frozen=True)
@@ -67,8 +72,9 @@ def load(
     name : str
         One of :func:`names`.
     data_dir : path-like, optional
-        Directory that holds the files, either directly or in a folder with the set's name. Default: the environment
-        variable ``RFNUMERIC_DATA``, else pooch's cache directory. Not used for ``mnist-5k``.
+        Directory that holds the files, either directly or in a folder with the set's name, or laid out as torchvision
+        does; :mod:`rfnumeric.datasets.places` says which names are known. It must exist. Default: the environment
+        variable ``RFNUMERIC_DATA``, else pooch's cache directory, which is made. Not used for ``mnist-5k``.
     download : bool, default True
         Whether files that are absent may be downloaded.
     progress : callable or bool, optional
@@ -83,7 +89,9 @@ def load(
     ValueError
         If there is no such data set.
     DataError
-        If files are missing and cannot be downloaded, or are damaged, mislabelled or hostile.
+        If files are missing and cannot be downloaded, or are damaged, mislabelled or hostile: every file, packed or
+        not, must have the published content. Of Fashion-MNIST unpacked no checksum is published; there only the form
+        and the labels are checked.
 
     Examples
     --------
@@ -93,7 +101,7 @@ def load(
     source = _source(name)
     if not status(name, data_dir).present:
         if not download:
-            raise DataError(_where_to_put(source, data_directory(data_dir), "is not there"))
+            raise DataError(_where_to_put(source, _directory(source, data_dir), "is not there"))
         fetch(name, data_dir, progress)
     found = status(name, data_dir).found
     if isinstance(source, CifarSource):
@@ -106,20 +114,11 @@ def status(name: str, data_dir: str | os.PathLike[str] | None = None) -> Status:
     source = _source(name)
     directory = _directory(source, data_dir)
     if isinstance(source, CifarSource):
-        archive = _first(
-            _candidates(directory, source.name, source.archive.name, source.archive.name.removesuffix(".gz"))
-        )
-        folders = (
-            directory / source.name / source.folder,
-            directory / source.folder,
-            directory / source.name,
-            directory,
-        )
-        place = archive or _first(folder / source.test_member.name for folder in folders)
-        found: tuple[Path, ...] = () if place is None else (place if place == archive else place.parent,)
+        place = find_cifar(source, directory)
+        found: tuple[Path, ...] = () if place is None else (place,)
         missing: tuple[str, ...] = () if found else (source.archive.name,)
     else:
-        places = {file.name: _first(_idx_candidates(directory, source, file)) for file in source.files}
+        places = find_idx(source, directory)
         found = tuple(place for place in places.values() if place)
         missing = tuple(name for name, place in places.items() if not place)
     return Status(name, not missing, source.url is None, directory, found, missing)
@@ -156,6 +155,7 @@ def fetch(
             raise DataError(
                 f"`{name}` comes with the package, in {before.directory}; its files are damaged. Reinstall rfnumeric."
             )
+        _require_folder(before.directory, data_dir)
         target = before.directory / source.name
         with _progress(progress) as report:
             for file in _files_to_fetch(source, before):
@@ -191,8 +191,8 @@ def verify(name: str, data_dir: str | os.PathLike[str] | None = None) -> tuple[C
     there = status(name, data_dir)
     if isinstance(source, CifarSource):
         return _verify_cifar(source, there)
-    directory = there.directory
-    return tuple(_verify_idx(file, _first(_idx_candidates(directory, source, file))) for file in source.files)
+    places = find_idx(source, there.directory)
+    return tuple(_verify_idx(file, places[file.name]) for file in source.files)
 
 
 def data_directory(data_dir: str | os.PathLike[str] | None = None) -> Path:
@@ -224,24 +224,22 @@ def _directory(source: IdxSource | CifarSource, data_dir: str | os.PathLike[str]
     return embedded_directory() if source is MNIST_5K else data_directory(data_dir)
 
 
-def _candidates(directory: Path, name: str, *files: str) -> Iterator[Path]:
-    """Where a file may lie: ``DIR/name/file`` before ``DIR/file``, and the first of `files` before the next."""
-    return (folder / file for folder in (directory / name, directory) for file in files)
-
-
-def _idx_candidates(directory: Path, source: IdxSource, file: File) -> Iterator[Path]:
-    return _candidates(directory, source.name, file.name, file.name.removesuffix(".gz"))
-
-
-def _first(paths: Iterator[Path]) -> Path | None:
-    return next((path for path in paths if path.is_file()), None)
+def _require_folder(directory: Path, data_dir: str | os.PathLike[str] | None) -> None:
+    # One that somebody named is not made: a mistyped name would be made and filled.
+    if (data_dir or os.environ.get(ENVIRONMENT_VARIABLE)) and not isdir(directory):
+        what = "is a file" if exists(directory) else "does not exist"
+        raise DataError(
+            f"`{directory}` must be a folder that exists; it {what}. Make it, or correct --data-dir (data_dir=) or "
+            f"{ENVIRONMENT_VARIABLE}."
+        )
 
 
 def _where_to_put(source: IdxSource | CifarSource, directory: Path, reason: str) -> str:
     files = [source.archive] if isinstance(source, CifarSource) else source.files
     return (
         f"`{source.name}` {reason}. Put {', '.join(file.name for file in files)} into {directory / source.name}, "
-        f"or name the directory that has them with --data-dir (data_dir=) or {ENVIRONMENT_VARIABLE}."
+        f"or name the directory that has them with --data-dir (data_dir=) or {ENVIRONMENT_VARIABLE}. "
+        f"{describe(source, directory)}"
     )
 
 
@@ -254,10 +252,7 @@ def _read_idx_set(source: IdxSource, paths: tuple[Path, ...]) -> Dataset:
         (source.n_test,),
     )
     for file, path, shape in zip(source.files, paths, shapes, strict=True):
-        _refuse_another(source, file, path)
-        array = read_idx(path, shape=shape)
-        if array.dtype != np.uint8:
-            raise DataError(f"`{path}` must hold uint8; its header says {array.dtype}. Fetch it again.")
+        array = _read_verified(source, file, path, shape)
         arrays.append(array.reshape(len(array), -1) if array.ndim > 1 else array.astype(np.int64))
     train_images, train_labels, test_images, test_labels = arrays
     return Dataset(
@@ -271,32 +266,58 @@ def _read_idx_set(source: IdxSource, paths: tuple[Path, ...]) -> Dataset:
     )
 
 
-def _refuse_another(source: IdxSource, file: File, path: Path) -> None:
+def _read_verified(source: IdxSource, file: File, path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    try:
+        array = read_idx(path, shape=shape)
+    except DataError:
+        _refuse_another(source, file, path, of_file(path, "md5"))
+        raise
+    if array.dtype != np.uint8:
+        raise DataError(f"`{path}` must hold uint8; its header says {array.dtype}. {_AGAIN}")
+    expected = file.content_checksum
+    found = of_bytes(idx_header(array) + array.tobytes(), expected or "md5:")
+    _refuse_another(source, file, path, found)
+    if expected is None and _is_packed(path):  # of the content none is published
+        expected, found = file.checksum, of_file(path, file.checksum)
+    if expected not in (None, found):
+        what = f"{file.name} of {source.name}, {expected}"
+        raise DataError(f"`{path}` must have the content of {what}; got {found}. {_AGAIN}")
+    return array
+
+
+def _refuse_another(source: IdxSource, file: File, path: Path, found: str) -> None:
     # MNIST and Fashion-MNIST have the same file names, shapes and labels; only the checksums tell them apart.
-    found = of_file(path, "md5")
     for other in SOURCES.values():
         for known in other.files if isinstance(other, IdxSource) else ():
             if found in (known.checksum, known.content_checksum) and (other.name, known) != (source.name, file):
                 raise DataError(f"`{path}` must be {file.name} of {source.name}; it is {known.name} of {other.name}.")
 
 
+def _is_packed(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) == b"\x1f\x8b"
+
+
 def _files_to_fetch(source: IdxSource | CifarSource, before: Status) -> list[File]:
     if isinstance(source, CifarSource):
         return [source.archive]
-    places = ((file, _first(_idx_candidates(before.directory, source, file))) for file in source.files)
-    return [file for file, place in places if not _verify_idx(file, place).ok]
+    places = find_idx(source, before.directory)
+    return [file for file in source.files if not _verify_idx(file, places[file.name]).ok]
 
 
 def _verify_idx(file: File, path: Path | None) -> Check:
     if path is None:
         return Check(file.name, file.checksum, "missing", False)
-    expected = file.checksum if path.suffix == ".gz" else file.content_checksum
-    if expected is None:
-        return Check(str(path), file.checksum, "decompressed: no checksum is published for that", False)
     try:
+        packed = _is_packed(path)
+        expected = file.checksum if packed else file.content_checksum
+        if expected is None:
+            return Check(str(path), file.checksum, "unpacked: no checksum is published for that", False)
         found = of_file(path, expected)
-    except DataError as error:
-        found = str(error)
+        if packed and found != expected and file.content_checksum:  # packed anew, perhaps
+            expected, found = file.content_checksum, of_content(path, file.content_checksum, MAX_CONTENT)
+    except (DataError, OSError) as error:
+        return Check(str(path), file.checksum, str(error), False)
     return Check(str(path), expected, found, found == expected)
 
 

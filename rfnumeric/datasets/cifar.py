@@ -19,7 +19,7 @@ from rfnumeric.datasets.dataset import Dataset
 from rfnumeric.datasets.sources import CIFAR10, CifarSource, File
 from rfnumeric.errors import DataError
 
-# Members, folders included; the published archive has nine.
+# Members, folders included; the published archive has nine, packed on a Mac about twice as many.
 _MAX_MEMBERS = 64
 # Largest single read that a tar header may ask for; tarfile reads extended headers whole, at the size they claim.
 _MAX_READ = 1 << 20
@@ -146,6 +146,8 @@ def _read_batch(where: str, size: int, stream: IO[bytes], source: CifarSource) -
 def _batch_name(path: Path, member: tarfile.TarInfo, source: CifarSource) -> str | None:
     # The batch that `member` is, None for the folder and the files beside the batches; everything else is refused.
     parts = PurePosixPath(member.name).parts
+    if _is_of_a_mac(parts) and (member.isreg() or member.isdir()):
+        return None
     if member.isdir() and parts in ((), (source.folder,)):
         return None
     batches = [file.name for file in (*source.members, source.test_member)]
@@ -158,6 +160,11 @@ def _batch_name(path: Path, member: tarfile.TarInfo, source: CifarSource) -> str
             f"`{path}` must hold nothing but the files of {source.folder}/; it has `{member.name}`. {_AGAIN}"
         )
     return parts[1] if parts[1] in batches else None
+
+
+def _is_of_a_mac(parts: tuple[str, ...]) -> bool:
+    """Whether a member is what a Mac's tar or Finder adds: attributes of a file, or how its folder is shown."""
+    return parts[:1] == ("__MACOSX",) or parts[-1:] == (".DS_Store",) or any(part.startswith("._") for part in parts)
 
 
 class _Forward(io.RawIOBase):

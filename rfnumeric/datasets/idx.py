@@ -153,15 +153,14 @@ def write_idx(path: str | os.PathLike[str], array: np.ndarray) -> None:
         If the array has no dimension, or more than 8.
     """
     path, array = Path(path), np.asarray(array)
-    code = next((c for c, dtype in DTYPES.items() if dtype.newbyteorder("=") == array.dtype.newbyteorder("=")), None)
+    code = _code(array)
     if code is None:
         raise TypeError(
             f"`array` must be uint8, int8, int16, int32, float32 or float64; got {array.dtype}. Convert it first."
         )
     if not 1 <= array.ndim <= MAX_NDIM or max(array.shape) >= 1 << 32:
         raise ValueError(f"`array` must have 1 to {MAX_NDIM} dimensions below 2**32; got shape {array.shape}.")
-    header = struct.pack(f">BBBB{array.ndim}I", 0, 0, code, array.ndim, *array.shape)
-    payload = header + np.ascontiguousarray(array, DTYPES[code]).tobytes()
+    payload = idx_header(array) + np.ascontiguousarray(array, DTYPES[code]).tobytes()
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as raw:
@@ -173,3 +172,12 @@ def write_idx(path: str | os.PathLike[str], array: np.ndarray) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def idx_header(array: np.ndarray) -> bytes:
+    """Return the bytes that stand before an array's elements in an IDX file: magic number and dimensions."""
+    return struct.pack(f">BBBB{array.ndim}I", 0, 0, _code(array), array.ndim, *array.shape)
+
+
+def _code(array: np.ndarray) -> int | None:
+    return next((c for c, dtype in DTYPES.items() if dtype.newbyteorder("=") == array.dtype.newbyteorder("=")), None)

@@ -1,5 +1,6 @@
 """Where real data may lie, and small made-up sources so that no test needs it."""
 
+import gzip
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -34,7 +35,8 @@ def small_mnist(tmp_path, monkeypatch):
     for file, shape in zip(sources.MNIST.files, ((30, 4, 4), (30,), (10, 4, 4), (10,)), strict=True):
         high = 256 if len(shape) == 3 else 10
         write_idx(folder / file.name, rng.integers(0, high, shape).astype(np.uint8))
-        files.append(File(file.name, checksum((folder / file.name).read_bytes(), "md5")))
+        packed = (folder / file.name).read_bytes()
+        files.append(File(file.name, checksum(packed, "md5"), checksum(gzip.decompress(packed), "md5")))
     source = replace(sources.MNIST, files=tuple(files), n_train=30, n_test=10, image_shape=(4, 4))
     monkeypatch.setitem(sources.SOURCES, "mnist", source)
     return tmp_path / "data", source

@@ -215,6 +215,7 @@ def closed_port(monkeypatch):
 def test_offline_says_in_one_line_what_to_put_where(small_mnist, closed_port, tmp_path, monkeypatch):
     _, source = small_mnist
     monkeypatch.setitem(sources.SOURCES, "mnist", replace(source, url=f"http://127.0.0.1:{closed_port}/"))
+    (tmp_path / "elsewhere").mkdir()
     with pytest.raises(DataError) as caught:
         catalog.load("mnist", tmp_path / "elsewhere")
     message = str(caught.value)
@@ -230,6 +231,7 @@ def test_load_downloads_what_is_missing_and_fetch_mends_what_is_damaged(small_mn
     server = serve(body=lambda path: (there / "mnist" / path[1:]).read_bytes())
     monkeypatch.setitem(sources.SOURCES, "mnist", replace(source, url=f"http://127.0.0.1:{server.server_port}/"))
     directory = tmp_path / "cache"
+    directory.mkdir()
     first = catalog.load("mnist", directory)
     np.testing.assert_array_equal(first.train_images, catalog.load("mnist", there).train_images)
     assert len(server.asked) == 4
