@@ -1,11 +1,14 @@
 """Downloads that survive an interruption: pooch places the file, HTTP Range goes on where the last try broke off."""
 
+import math
 import os
+import ssl
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from rfnumeric.datasets.checksums import of_file
 from rfnumeric.errors import DataError
@@ -16,7 +19,9 @@ Progress = Callable[[str, int, int | None], None]
 #: More than any file here needs (CIFAR-10 takes 162 MiB); a server that sends more is cut off.
 MAX_BYTES = 1 << 28
 _CHUNK = 1 << 16
-_TIMEOUT = (10.0, 30.0)  # seconds: to connect, between two packets
+_TIMEOUT = (10.0, 30.0)  # seconds: to connect, between two packets; `_session.SLOWEST` limits the rate
+#: Seconds that a download may take, all attempts together; what is there then is kept, and the next call goes on.
+LONGEST = 3600.0
 
 
 def download(url: str, target: Path, checksum: str, *, progress: Progress | None = None, attempts: int = 4) -> Path:
@@ -47,8 +52,9 @@ def download(url: str, target: Path, checksum: str, *, progress: Progress | None
     Raises
     ------
     DataError
-        If the server cannot be reached or refuses, the transfer keeps breaking off, the file is larger than 256 MiB or
-        its checksum is wrong, or the folder cannot be written.
+        If the server cannot be reached or refuses, its certificate is not valid, the transfer keeps breaking off,
+        brings less than 64 KiB in 30 seconds or takes over an hour, the file is larger than 256 MiB or its checksum is
+        wrong, or the folder cannot be written.
     """
     import pooch
 
@@ -73,49 +79,62 @@ def download(url: str, target: Path, checksum: str, *, progress: Progress | None
 
 
 def _fetch_verified(url: str, part: Path, checksum: str, progress: Progress | None, attempts: int) -> None:
+    if part.is_symlink() or (part.exists() and not part.is_file()):
+        raise DataError(f"`{part}` must be what an earlier download left; it is a link, or no file. Remove it.")
+    deadline = time.monotonic() + LONGEST
     resumed = part.exists()
-    _receive_all(url, part, progress, attempts)
+    _receive_all(url, part, progress, attempts, deadline)
     if resumed and of_file(part, checksum) != checksum:
         part.unlink()  # the remains of another version of the file: once more from the start
-        _receive_all(url, part, progress, attempts)
+        _receive_all(url, part, progress, attempts, deadline)
     if (found := of_file(part, checksum)) != checksum:
+        with part.open("rb") as file:
+            page = file.read(100).lstrip().startswith(b"<")
         part.unlink()
+        what = " (an HTML page, as a login or an error is)" if page else ""
         raise DataError(
-            f"`{url}` must have checksum {checksum}; got {found}. Nothing was kept; get the file elsewhere."
+            f"`{url}` must have checksum {checksum}; got {found}{what}. Nothing was kept; get the file elsewhere."
         )
 
 
-def _receive_all(url: str, part: Path, progress: Progress | None, attempts: int) -> None:
+def _receive_all(url: str, part: Path, progress: Progress | None, attempts: int, deadline: float) -> None:
     import requests
     import urllib3
 
-    reason: Exception | str = ""
+    from rfnumeric.datasets._session import Session
+
+    # Asking again at once will not help after these; ValueError: an address that cannot be read, in a redirect.
+    final = (requests.HTTPError, requests.exceptions.SSLError, requests.TooManyRedirects, ValueError)
+    reason = ""
     for attempt in range(attempts):
         if attempt:
             time.sleep(0.25 * 2**attempt)
         try:
-            with requests.Session() as session:
-                if _receive(session, url, part, progress):
+            with Session() as session:
+                whole = _receive(session, url, part, progress, deadline)
+                if whole and not session.ended:  # a header that is cut reads like one that ends
                     return
-            reason = "the connection was cut"
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            refused = isinstance(error, requests.HTTPError)
-            nobody_there = isinstance(error, requests.ConnectionError) and not part.exists()
-            if refused or nobody_there:  # asking again at once will not help
-                raise DataError(f"`{url}` could not be downloaded: {_brief(error)}.") from error
-            reason = _brief(error)
+                reason = session.ended or "the connection was cut"
+        except DataError:
+            raise
+        except (requests.RequestException, urllib3.exceptions.HTTPError, HTTPException, ValueError) as error:
+            # `from None`: what a server said in its own words stays out of a traceback.
+            if isinstance(error, final) or (isinstance(error, requests.ConnectionError) and not part.exists()):
+                raise DataError(f"`{url}` could not be downloaded: {session.ended or _brief(error)}.") from None
+            reason = session.ended or _brief(error)
+        if time.monotonic() > deadline:
+            break
     kept = part.stat().st_size if part.exists() else 0
-    raise DataError(
-        f"`{url}` broke off {attempts} times ({reason}); {kept} bytes are kept, ask again to go on from there."
-    )
+    tries = f"{attempts} times" if attempt + 1 == attempts else "after an hour"
+    raise DataError(f"`{url}` broke off {tries} ({reason}); {kept} bytes are kept, ask again to go on from there.")
 
 
-def _receive(session: Any, url: str, part: Path, progress: Progress | None) -> bool:
+def _receive(session: Any, url: str, part: Path, progress: Progress | None, deadline: float = math.inf) -> bool:
     # Append to `part` what the server has beyond it; True if the file is then as long as the server says.
     have = part.stat().st_size if part.exists() else 0
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     with session.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
-        if response.status_code == 416:  # nothing beyond what we have: all of it, or the remains of a longer file
+        if response.status_code == 416 and have:  # nothing beyond what we have: all of it, or a longer file's remains
             total = response.headers.get("Content-Range", "").rpartition("/")[2]
             if total != str(have):
                 part.unlink()
@@ -125,8 +144,10 @@ def _receive(session: Any, url: str, part: Path, progress: Progress | None) -> b
         if not (response.status_code == 206 and content_range.startswith(f"bytes {have}-")):
             have = 0  # the server sends the whole file
         length = response.headers.get("Content-Length", "")
-        total = have + int(length) if length.isdecimal() else None
-        with part.open("ab" if have else "wb") as file:
+        total = have + int(length) if length.isdecimal() and len(length) < 20 else None
+        if have > MAX_BYTES or (total or 0) > MAX_BYTES:
+            raise DataError(f"`{url}` must have at most {MAX_BYTES} bytes; it has {total}. Nothing was kept.")
+        with _open_part(part, append=have > 0) as file:
             # raw and undecoded: the file as it is on the server, whatever Content-Encoding says
             while chunk := response.raw.read(_CHUNK, decode_content=False):
                 have += len(chunk)
@@ -134,16 +155,27 @@ def _receive(session: Any, url: str, part: Path, progress: Progress | None) -> b
                     part.unlink()
                     raise DataError(f"`{url}` must have at most {MAX_BYTES} bytes; it sends more. Nothing was kept.")
                 file.write(chunk)
+                session.alive(deadline)
                 if progress is not None:
                     progress(part.name.removesuffix(".part"), have, total)
     return total is None or have == total
+
+
+def _open_part(part: Path, *, append: bool) -> BinaryIO:
+    """Open what has been received so far; a link that has been put there meanwhile is not followed."""
+
+    def opener(path: str, flags: int) -> int:
+        return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0), 0o666)
+
+    return open(part, "ab" if append else "wb", opener=opener)
 
 
 def _brief(error: BaseException) -> str:
     """Return the innermost cause's first line: requests wraps "connection refused" in four others."""
     while (inner := error.__cause__ or error.__context__) is not None:
         error = inner
-    return (str(error) or type(error).__name__).splitlines()[0][:200]
+    said = " ".join((str(error) or type(error).__name__).split())[:200]
+    return f"its certificate is not valid: {said}" if isinstance(error, ssl.SSLError) else said
 
 
 @contextmanager

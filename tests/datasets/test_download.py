@@ -149,6 +149,9 @@ def test_short_answer_that_the_http_library_lets_pass(tmp_path):
             response.enter_result = response
             return response
 
+        def alive(self, _):
+            pass
+
     assert not download_module._receive(Session(), "http://-", tmp_path / "file.bin.part", None)
     assert (tmp_path / "file.bin.part").read_bytes() == b"short"
 
