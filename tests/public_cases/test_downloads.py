@@ -44,9 +44,10 @@ class Server:
                 threading.Thread(target=self.handle, args=[self.socket.accept()[0]], daemon=True).start()
 
     def handle(self, connection):
-        with contextlib.suppress(OSError), connection:
+        with contextlib.suppress(OSError), contextlib.ExitStack() as open_ones:
+            open_ones.enter_context(connection)
             if self.context:
-                connection = self.context.wrap_socket(connection, server_side=True)
+                connection = open_ones.enter_context(self.context.wrap_socket(connection, server_side=True))
             request = b""
             while b"\r\n\r\n" not in request and (more := connection.recv(4096)):
                 request += more
