@@ -47,7 +47,9 @@ class Server:
         with contextlib.suppress(OSError), contextlib.ExitStack() as open_ones:
             open_ones.enter_context(connection)
             if self.context:
-                connection = open_ones.enter_context(self.context.wrap_socket(connection, server_side=True))
+                wrapped = self.context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+                connection = open_ones.enter_context(wrapped)
+                connection.do_handshake()
             request = b""
             while b"\r\n\r\n" not in request and (more := connection.recv(4096)):
                 request += more
