@@ -31,3 +31,7 @@ class OutputError(RFNumericError, OSError):
 
 class ConvergenceError(RFNumericError, ArithmeticError):
     """A method that was named cannot give the result; the message names one that can."""
+
+
+class PluginError(RFNumericError, ImportError):
+    """A rule or a data set of another package cannot be used."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rfnumeric import plugins
 from rfnumeric.datasets.checksums import of_bytes, of_content, of_file
 from rfnumeric.datasets.cifar import read_batches, read_cifar10
 from rfnumeric.datasets.dataset import Dataset
@@ -16,7 +17,7 @@ from rfnumeric.datasets.download import Progress, download, rich_progress
 from rfnumeric.datasets.idx import idx_header, read_idx
 from rfnumeric.datasets.places import describe, find_cifar, find_idx
 from rfnumeric.datasets.sources import MNIST_5K, SOURCES, CifarSource, File, IdxSource
-from rfnumeric.errors import DataError
+from rfnumeric.errors import DataError, PluginError
 
 #: Names the directory that holds the data sets when no `data_dir` is given.
 ENVIRONMENT_VARIABLE = "RFNUMERIC_DATA"
@@ -48,14 +49,14 @@ class Check:
 
 
 def names() -> tuple[str, ...]:
-    """Return the names of the data sets; the first comes with the package.
+    """Return the names of the data sets; the first comes with the package, those of other packages stand last.
 
     Examples
     --------
     >>> names()
     ('mnist-5k', 'mnist', 'fashion-mnist', 'cifar-10')
     """
-    return tuple(SOURCES)
+    return tuple(dict.fromkeys((*SOURCES, *plugins.found(plugins.DATASETS))))
 
 
 def load(
@@ -98,6 +99,8 @@ def load(
     >>> load("mnist-5k")
     Dataset('mnist-5k': 4000 training and 1000 test images of shape (28, 28), 10 classes)
     """
+    if _is_foreign(name):
+        return _of_another_package(name)
     source = _source(name)
     if not status(name, data_dir).present:
         if not download:
@@ -109,8 +112,24 @@ def load(
     return _read_idx_set(source, found)
 
 
+def _is_foreign(name: str) -> bool:
+    return name not in SOURCES and name in plugins.found(plugins.DATASETS)
+
+
+def _of_another_package(name: str) -> Dataset:
+    dataset = plugins.load(plugins.DATASETS, name)()
+    if not isinstance(dataset, Dataset) or dataset.name != name:
+        raise PluginError(
+            f"entry point {name!r} of {plugins.DATASETS} must be a function that returns a Dataset of that name; "
+            f"it returned {dataset!r}."
+        )
+    return dataset
+
+
 def status(name: str, data_dir: str | os.PathLike[str] | None = None) -> Status:
     """Say which files of a data set are there, without reading them. Parameters as in :func:`load`."""
+    if _is_foreign(name):
+        return Status(name, True, True, Path(), (), ())
     source = _source(name)
     directory = _directory(source, data_dir)
     if isinstance(source, CifarSource):
@@ -148,6 +167,8 @@ def fetch(
     DataError
         If a download fails; the message says which files to put where instead.
     """
+    if _is_foreign(name):
+        return ()
     source = _source(name)
     before = status(name, data_dir)
     if not (before.present and all(check.ok for check in verify(name, data_dir))):
@@ -187,6 +208,8 @@ def verify(name: str, data_dir: str | os.PathLike[str] | None = None) -> tuple[C
     >>> all(check.ok for check in verify("mnist-5k"))
     True
     """
+    if _is_foreign(name):
+        return ()
     source = _source(name)
     there = status(name, data_dir)
     if isinstance(source, CifarSource):
@@ -216,7 +239,7 @@ def embedded_directory() -> Path:
 
 def _source(name: str) -> IdxSource | CifarSource:
     if name not in SOURCES:
-        raise ValueError(f"`name` must be one of {', '.join(SOURCES)}; got {name!r}.")
+        raise ValueError(f"`name` must be one of {', '.join(names())}; got {name!r}.")
     return SOURCES[name]
 
 

@@ -13,7 +13,7 @@ from rfnumeric.datasets import Dataset
 from rfnumeric.experiments.progress import run_progress
 from rfnumeric.experiments.report import diagnoses, draw_metrics, report, runs_table, show
 from rfnumeric.plotting import learning_curves
-from rfnumeric.rules import RULES
+from rfnumeric.rules import rule_names
 from rfnumeric.training import Run, RunConfig, history_lines, train
 from rfnumeric.training.files import write_json_lines
 
@@ -100,7 +100,7 @@ def tune_all(
 ) -> dict[str, dict[str, float]]:
     """Return network → rule → the rate that `tune` chooses."""
     _check_names("--network", networks, NETWORKS)
-    _check_names("--rules", rules, RULES)
+    _check_names("--rules", rules, rule_names())
     return {n: {r: tune(configure(base, n, r, {}), dataset) for r in rules} for n in networks}
 
 
@@ -136,7 +136,7 @@ def compare(
         Protocol: everything but rule, activations and learning rate.
     dataset : Dataset
     networks, rules : sequence of str
-        Keys of `NETWORKS` and of `rfnumeric.rules.RULES`.
+        Keys of `NETWORKS` and of `rfnumeric.rules.rule_names`.
     learning_rates : dict
         Network → rule → rate; ``base.lr`` where it says nothing.
     metrics_every : int, optional
@@ -153,7 +153,7 @@ def compare(
         If a name is unknown.
     """
     _check_names("--network", networks, NETWORKS)
-    _check_names("--rules", rules, RULES)
+    _check_names("--rules", rules, rule_names())
     done: list[Comparison] = []
     for network in networks:
         for rule in rules:

@@ -12,6 +12,7 @@ from rfnumeric.nn.activations import (
 )
 from rfnumeric.nn.build import init_network, unroll
 from rfnumeric.nn.dense import Dense
+from rfnumeric.nn.grams import Gram, ScalarGram
 from rfnumeric.nn.init import INITIALIZERS, get_initializer
 from rfnumeric.nn.layer import Layer, Source
 from rfnumeric.nn.losses import LOSSES, Loss, MeanSquaredError, SoftmaxCrossEntropy, get_loss
@@ -26,6 +27,7 @@ __all__ = [
     "LOSSES",
     "Activation",
     "Dense",
+    "Gram",
     "Identity",
     "Layer",
     "LeakyReLU",
@@ -34,6 +36,7 @@ __all__ = [
     "Map",
     "MeanSquaredError",
     "Network",
+    "ScalarGram",
     "SoftmaxCrossEntropy",
     "Source",
     "Tanh",

@@ -1,4 +1,4 @@
-"""A data set on the device: uint8 until the last moment, gathered and scaled batch by batch."""
+"""A data set on the device, gathered batch by batch; pixels stay uint8 until the last moment."""
 
 from __future__ import annotations
 
@@ -16,22 +16,24 @@ EVALUATION_BATCH = 500
 
 
 class DeviceData:
-    """A data set's images (uint8) and labels (int64) on a backend's device.
+    """A data set's samples (uint8, or floating) and labels (int64, or floating targets) on a backend's device.
 
     Parameters
     ----------
     dataset : Dataset
     backend : Backend
     scale : (float, float)
-        Factor and offset that map a pixel 0…255 to the network's input.
+        Factor and offset that map a pixel 0…255 to the network's input; floating samples are not scaled.
     """
 
     def __init__(self, dataset: Dataset, backend: Backend, scale: tuple[float, float]) -> None:
         self.backend, self.scale = backend, scale
-        self.train_images = backend.asarray(dataset.train_images, "uint8")
-        self.train_labels = backend.asarray(dataset.train_labels, "int64")
-        self.test_images = backend.asarray(dataset.test_images, "uint8")
-        self.test_labels = backend.asarray(dataset.test_labels, "int64")
+        self.pixels = dataset.train_images.dtype == np.uint8
+        images, labels = "uint8" if self.pixels else None, None if dataset.has_targets else "int64"
+        self.train_images = backend.asarray(dataset.train_images, images)
+        self.train_labels = backend.asarray(dataset.train_labels, labels)
+        self.test_images = backend.asarray(dataset.test_images, images)
+        self.test_labels = backend.asarray(dataset.test_labels, labels)
         self.train_count, self.test_count = len(dataset.train_labels), len(dataset.test_labels)
 
     def steps(self, batch_size: int) -> int:
@@ -41,10 +43,12 @@ class DeviceData:
     def batches(self, streams: Streams, batch_size: int) -> Iterator[tuple[Array, Array]]:
         """Yield (x, labels) of shapes (..., batch, n_0) and (..., batch), in the stream's order."""
         order = self.backend.asarray(streams.permutation(self.train_count), "int64")
-        labels = self._labels(order)
+        labels = self._rows(self.train_labels, order)
+        # Targets have an axis more, behind that of the samples.
+        behind = (slice(None),) * (self.train_labels.ndim - 1)
         for start in range(0, self.train_count, batch_size):
             part = (..., slice(start, min(start + batch_size, self.train_count)))
-            yield self._gather(self.train_images, order[part]), labels[part]
+            yield self._gather(self.train_images, order[part]), labels[(*part, *behind)]
 
     def test_batches(self) -> Iterator[tuple[Array, Array]]:
         """Yield (x, labels) of the test set in its order."""
@@ -66,11 +70,14 @@ class DeviceData:
         size = min(batch_size, self.train_count)
         chosen = np.broadcast_to(np.arange(size) * self.train_count // size, (*population, size))
         index = self.backend.asarray(chosen, "int64")
-        return self._gather(self.train_images, index), self._labels(index)
+        return self._gather(self.train_images, index), self._rows(self.train_labels, index)
 
-    def _labels(self, index: Array) -> Array:
+    def _rows(self, values: Array, index: Array) -> Array:
         xp = self.backend.xp
-        return xp.reshape(xp.take(self.train_labels, xp.reshape(index, (-1,)), axis=0), index.shape)
+        rows = xp.take(values, xp.reshape(index, (-1,)), axis=0)
+        return xp.reshape(rows, (*index.shape, *values.shape[1:]))
 
     def _gather(self, images: Array, index: Array) -> Array:
+        if not self.pixels:
+            return self._rows(images, index)
         return kernels.gather_scale(images, index, *self.scale, self.backend.dtype)

@@ -7,7 +7,7 @@ from typing import Any
 
 from rfnumeric.backend import BACKENDS, Streams, get_backend
 from rfnumeric.nn import Network, get_loss, init_network
-from rfnumeric.rules import Rule, get_rule
+from rfnumeric.rules import Rule, get_rule, register
 from rfnumeric.training.optimizers import SCHEDULES, Optimizer, get_optimizer
 
 PAPER_SIZES = {"mnist": (784, 400, 200, 100, 50, 10), "cifar-10": (3072, 1000, 500, 100, 10)}
@@ -23,10 +23,12 @@ class RunConfig:
 
     Attributes
     ----------
-    rule : str
-        Learning rule, one of `rfnumeric.rules.RULES`.
+    rule : str or Rule
+        Learning rule, one of `rfnumeric.rules.rule_names`; or a rule of your own, whose class is then known under its
+        name in this process, and whose name and options are kept here. Resuming elsewhere needs that class there.
     rule_options : dict
-        Its options by name. A tuple, which those named in `Rule.per_member` may be, makes a population.
+        Its options by name; none beside a rule object. A tuple, which those named in `Rule.per_member` may be, makes a
+        population.
     dataset : str
         Name of the data set.
     sizes : tuple of int
@@ -61,7 +63,7 @@ class RunConfig:
         Where to run; see `rfnumeric.backend.get_backend`.
     """
 
-    rule: str = "backprop"
+    rule: str | Rule = "backprop"
     rule_options: dict[str, Any] = field(default_factory=dict)
     dataset: str = "mnist-5k"
     sizes: tuple[int, ...] = PAPER_SIZES["mnist"]
@@ -90,6 +92,10 @@ class RunConfig:
             value = getattr(self, name)
             if isinstance(value, list):
                 object.__setattr__(self, name, tuple(value))
+        if isinstance(self.rule, Rule):
+            _require(not self.rule_options, "rule_options", "empty beside a rule object", self.rule_options)
+            object.__setattr__(self, "rule_options", self.rule.options())
+            object.__setattr__(self, "rule", register(type(self.rule)).name)
         options = {name: tuple(v) if isinstance(v, list) else v for name, v in self.rule_options.items()}
         object.__setattr__(self, "rule_options", options)
         _require(self.batch_size >= 1, "batch_size", "at least 1", self.batch_size)

@@ -330,6 +330,8 @@ def _check_fit(config: RunConfig, dataset: Dataset) -> None:
             f"dataset must be the one that the settings name, {config.dataset!r}; got {dataset.name!r}. "
             f"Set RunConfig(dataset={dataset.name!r})."
         )
+    if dataset.has_targets and config.loss != "mse":
+        raise ValueError(f"loss must be 'mse' for {dataset.name}, whose samples have targets; got {config.loss!r}.")
     n_in, n_out = config.sizes[0], config.sizes[-1]
     if n_in != dataset.n_features or n_out < dataset.n_classes:
         raise ValueError(

@@ -1,0 +1,59 @@
+"""What other packages add: rules and data sets that they declare as entry points, found by name and loaded when asked.
+
+A package declares them in its metadata, e.g. in ``setup.cfg``::
+
+    [options.entry_points]
+    rfnumeric.rules =
+        my-rule = my_package.rules:MyRule
+    rfnumeric.datasets =
+        my-data = my_package.data:load
+"""
+
+from __future__ import annotations
+
+import functools
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from rfnumeric.errors import PluginError
+
+RULES, DATASETS = "rfnumeric.rules", "rfnumeric.datasets"
+"""Groups: a class derived from `rfnumeric.rules.Rule`; a function of no arguments that returns a `Dataset`."""
+
+
+@functools.cache
+def found(group: str) -> dict[str, EntryPoint]:
+    """Return the entry points of a group by name; nothing is imported.
+
+    Parameters
+    ----------
+    group : str
+        `RULES` or `DATASETS`.
+    """
+    return {point.name: point for point in sorted(entry_points(group=group))}
+
+
+def load(group: str, name: str) -> Any:
+    """Return what another package declares under `name`.
+
+    Parameters
+    ----------
+    group : str
+        `RULES` or `DATASETS`.
+    name : str
+        One of `found`.
+
+    Raises
+    ------
+    PluginError
+        If it cannot be imported.
+    """
+    point = found(group)[name]
+    try:
+        return point.load()
+    except Exception as error:
+        package = point.dist.name if point.dist else "its package"
+        raise PluginError(
+            f"{name!r}, which {package} declares as {point.value} in {group}, cannot be imported: "
+            f"{type(error).__name__}: {error}. Mend or uninstall that package."
+        ) from error
