@@ -5,11 +5,20 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from rfnumeric.backend import array_namespace, device_of
+from rfnumeric.backend import array_namespace, device_of, eps, to_numpy
 from rfnumeric.backend.gate import gate
 from rfnumeric.backend.linear_operator import scipy_linear_operator
 from rfnumeric.kernels import kronecker_apply, matmul
-from rfnumeric.linalg._common import adjoint, check_matrix, frobenius, is_complex, norm_one
+from rfnumeric.linalg._common import (
+    adjoint,
+    check_matrix,
+    frobenius,
+    is_complex,
+    norm_one,
+    scale,
+    times_power_of_two,
+)
+from rfnumeric.linalg._shapes import check_leading
 from rfnumeric.linalg.pinv import pinv
 from rfnumeric.typing import Array, DType
 
@@ -29,7 +38,7 @@ class KroneckerOperator:
     Raises
     ------
     ValueError
-        If a factor has fewer than two axes.
+        If a factor has fewer than two axes, or leading axes do not broadcast.
     TypeError
         If the factors come from different libraries.
 
@@ -49,7 +58,9 @@ class KroneckerOperator:
         self._xp = xp = array_namespace(A, B)
         check_matrix(xp, A)
         check_matrix(xp, B, "B")
+        check_leading({"A": A.shape[:-2], "B": B.shape[:-2]})
         self.A, self.B = A, B
+        self._balanced: tuple[Array, Array, Array, Array] | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -78,22 +89,24 @@ class KroneckerOperator:
         ValueError
             If x has another length.
         """
-        return self._apply(self.A, self.B, x)
+        return self._apply(*self._factors(), x)
 
     @gate(like="A", linear=True, y=1)
     def rmatvec(self, y: Array) -> Array:
         """Return (A ⊗ B)ᴴy, shape (..., nq) from (..., mp)."""
-        return self._apply(adjoint(self._xp, self.A), adjoint(self._xp, self.B), y)
+        A, B = self._factors()
+        return self._apply(adjoint(self._xp, A), adjoint(self._xp, B), y)
 
     @gate(like="A", linear=True, X=2)
     def matmat(self, X: Array) -> Array:
         """Return (A ⊗ B)X, shape (..., mp, k) from (..., nq, k)."""
-        return self._columns(self.A, self.B, X)
+        return self._columns(*self._factors(), X)
 
     @gate(like="A", linear=True, Y=2)
     def rmatmat(self, Y: Array) -> Array:
         """Return (A ⊗ B)ᴴY, shape (..., nq, k) from (..., mp, k)."""
-        return self._columns(adjoint(self._xp, self.A), adjoint(self._xp, self.B), Y)
+        A, B = self._factors()
+        return self._columns(adjoint(self._xp, A), adjoint(self._xp, B), Y)
 
     @gate(like="A", linear=True, other=1)
     def __matmul__(self, other: Any) -> Any:
@@ -110,7 +123,8 @@ class KroneckerOperator:
                     f"factors must fit, {tuple(self.A.shape)} with {tuple(other.A.shape)} and {tuple(self.B.shape)} "
                     f"with {tuple(other.B.shape)}; apply the operators one after the other instead."
                 )
-            return KroneckerOperator(matmul(self.A, other.A), matmul(self.B, other.B))
+            (A, B), (C, D) = (X._factors(ordinary=True) for X in (self, other))
+            return KroneckerOperator(matmul(A, C), matmul(B, D))
         return self.matvec(other) if other.ndim == 1 else self.matmat(other)
 
     @property
@@ -178,14 +192,36 @@ class KroneckerOperator:
 
     def _norm(self, X: Array, ord: str | float) -> Array:
         xp = self._xp
+        X, exponent = scale(xp, X)
         if ord == "fro":
-            return frobenius(xp, X)
-        if ord in (1, math.inf):
-            return norm_one(xp, X if ord == 1 else xp.matrix_transpose(X))
-        if ord in (2, "nuc"):
+            norm = frobenius(xp, X)
+        elif ord in (1, math.inf):
+            norm = norm_one(xp, X if ord == 1 else xp.matrix_transpose(X))
+        elif ord in (2, "nuc"):
             S = xp.linalg.svdvals(X)
-            return xp.sum(S, axis=-1, dtype=S.dtype) if ord == "nuc" else xp.max(S, axis=-1)
-        raise ValueError(f"ord must be 'fro', 'nuc', 2, 1 or inf; got {ord!r}.")
+            norm = xp.sum(S, axis=-1, dtype=S.dtype) if ord == "nuc" or not S.shape[-1] else xp.max(S, axis=-1)
+        else:
+            raise ValueError(f"ord must be 'fro', 'nuc', 2, 1 or inf; got {ord!r}.")
+        return times_power_of_two(xp, norm, exponent)
+
+    def _factors(self, ordinary: bool = False) -> tuple[Array, Array]:
+        """Return A·2^(−k) and B·2^k of one size, so that what is between the two products is no larger than both.
+
+        If `ordinary`, factors whose products with others of their kind stay in range are returned as they are.
+        """
+        xp, A, B = self._xp, self.A, self.B
+        if self._balanced is None or self._balanced[0] is not A or self._balanced[1] is not B:
+            of_A, of_B = scale(xp, A)[1], scale(xp, B)[1]
+            half = xp.floor((of_A - of_B) / 2)[..., None, None]
+            quarter = 31 if eps(A) > 1e-10 else 255
+            extreme = to_numpy(xp.abs(of_A) + xp.abs(of_B)).max(initial=0) > quarter
+            left, right = (
+                (A, B)
+                if not to_numpy(half).any()
+                else (times_power_of_two(xp, A, -half), times_power_of_two(xp, B, half))
+            )
+            self._balanced, self._extreme = (A, B, left, right), bool(extreme)
+        return (A, B) if ordinary and not self._extreme else self._balanced[2:]
 
     def as_linear_operator(self) -> Any:
         """Return a `scipy.sparse.linalg.LinearOperator` that applies this operator to NumPy vectors.
@@ -210,6 +246,7 @@ class KroneckerOperator:
                 f"x must have {n * q} entries for an operator with factors {tuple(A.shape)} and {tuple(B.shape)}; got "
                 f"shape {tuple(x.shape)}."
             )
+        check_leading({"A": A.shape[:-2], "B": B.shape[:-2], "x": x.shape[:-1]})
         # Rows of Xᵀ are the columns of X, which vec puts one after the other: vec(BXAᵀ) reshapes A Xᵀ Bᵀ.
         Y = kronecker_apply(A, B, xp.reshape(x, (*x.shape[:-1], n, q)))
         y = xp.reshape(Y, (*Y.shape[:-2], A.shape[-2] * B.shape[-2]))
@@ -225,6 +262,7 @@ class KroneckerOperator:
         n, q = A.shape[-1], B.shape[-1]
         if columns.shape[-1] != n * q:
             raise ValueError(f"X must have shape (..., {n * q}, k); got {tuple(X.shape)}.")
+        check_leading({"A": A.shape[:-3], "B": B.shape[:-3], "X": X.shape[:-2]})
         Y = kronecker_apply(A, B, xp.reshape(columns, (*columns.shape[:-1], n, q)))
         return xp.matrix_transpose(xp.reshape(Y, (*Y.shape[:-2], A.shape[-2] * B.shape[-2])))
 
@@ -256,12 +294,10 @@ def weight_reciprocal_operator(h: Array, S: Array) -> KroneckerOperator:
     [0.24 0.32]
     """
     xp = array_namespace(h, S)
-    squared = xp.sum(xp.abs(h) ** 2, axis=-1, keepdims=True)
+    check_leading({"h": h.shape[:-1], "S": S.shape[:-2]})
+    row, exponent = scale(xp, h[..., None, :])
+    squared = xp.sum(xp.abs(row) ** 2, axis=-1, keepdims=True)
     zero = squared == 0
     # The pseudoinverse of the row hᵀ is h̄/‖h‖².
-    column = xp.where(
-        zero,
-        xp.zeros_like(h),
-        (xp.conj(h) if is_complex(xp, h) else h) / xp.where(zero, xp.ones_like(squared), squared),
-    )
-    return KroneckerOperator(column[..., :, None], S)
+    row = (xp.conj(row) if is_complex(xp, h) else row) / xp.where(zero, xp.ones_like(squared), squared)
+    return KroneckerOperator(xp.matrix_transpose(times_power_of_two(xp, row, -exponent[..., None, None])), S)

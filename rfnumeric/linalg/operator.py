@@ -17,9 +17,10 @@ from rfnumeric.linalg._common import (
     frobenius,
     identity,
     scale,
-    unscale,
+    times_power_of_two,
 )
-from rfnumeric.typing import Array, DType
+from rfnumeric.linalg._shapes import check_leading
+from rfnumeric.typing import Array, DType, Namespace
 
 REFINABLE = 0.1
 """Largest ‖I − GZ‖_F with which one step of refinement still leaves the square of it below a percent."""
@@ -72,7 +73,7 @@ class PinvOperator:
         self.shape = (A.shape[-1], A.shape[-2])
         self.rtol = default_rtol(A) if rtol is None else rtol
         self.method = "svd"
-        # Factors of A·2^(−e): no square of an entry can overflow.
+        # Factors of A·2^(−e), applied to columns of size 1: no square and no product can overflow.
         self._scaled, self._exponent = scale(xp, A) if math.prod(A.shape) else (A, A)
         self._Ah = adjoint(xp, self._scaled)
         if method != "svd" and math.prod(A.shape) and self._keep_gram_inverse():
@@ -125,12 +126,13 @@ class PinvOperator:
         self._check(B, self.shape[1], "B")
         if not math.prod(self.A.shape):
             return matmul(xp.matrix_transpose(self.A), B)
+        B, exponents = _scale_columns(xp, B)
         if self.method == "svd":
             X = matmul(self._VS, matmul(self._Uh, B))
         else:
             X = self._solve(B)
             X = X + self._solve(B - matmul(self._scaled, X))
-        return unscale(xp, X, self._exponent)
+        return times_power_of_two(xp, X, exponents - self._exponent[..., None, None])
 
     @gate(like="A", linear=True, C=2)
     def rmatmat(self, C: Array) -> Array:
@@ -139,12 +141,13 @@ class PinvOperator:
         self._check(C, self.shape[0], "C")
         if not math.prod(self.A.shape):
             return matmul(self.A, C)
+        C, exponents = _scale_columns(xp, C)
         if self.method == "svd":
             Y = matmul(adjoint(xp, self._Uh), matmul(adjoint(xp, self._VS), C))
         else:
             Y = self._solve_adjoint(C)
             Y = Y + self._solve_adjoint(C - matmul(self._Ah, Y))
-        return unscale(xp, Y, self._exponent)
+        return times_power_of_two(xp, Y, exponents - self._exponent[..., None, None])
 
     @gate(like="A", linear=True, b=1)
     def matvec(self, b: Array) -> Array:
@@ -197,3 +200,10 @@ class PinvOperator:
             raise ValueError(
                 f"{name} must have shape (..., {size}, k) for A {tuple(self.A.shape)}; got {tuple(B.shape)}."
             )
+        check_leading({"A": self.A.shape[:-2], name: B.shape[:-2]})
+
+
+def _scale_columns(xp: Namespace, B: Array) -> tuple[Array, Array]:
+    """Return each column of B times a power of two, with entries of size 1, and the exponents, shape (..., 1, k)."""
+    rows, exponents = scale(xp, xp.matrix_transpose(B)[..., :, None, :])
+    return xp.matrix_transpose(rows[..., :, 0, :]), exponents[..., None, :]

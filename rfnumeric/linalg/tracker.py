@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 from rfnumeric.backend import array_namespace, to_numpy
 from rfnumeric.backend.gate import gate
 from rfnumeric.kernels import matmul
@@ -11,6 +14,9 @@ from rfnumeric.linalg.pinv import pinv
 from rfnumeric.linalg.updates import append_column, delete_column, rank_one_update
 from rfnumeric.typing import Array
 
+JUMP = 8.0
+"""An update that changes the largest entry of A⁺ by more than this factor loses digits, and is checked at once."""
+
 
 class PinvTracker:
     """A⁺ through a long chain of updates, which measures its own drift and refreshes itself when a check fails.
@@ -19,7 +25,8 @@ class PinvTracker:
     ----------
     A : array, shape (..., m, n)
     check_every : int
-        Updates between two checks of the Penrose conditions (four products each).
+        Updates between two checks of the Penrose conditions (four products each). An update after which A⁺ is more than
+        8 times larger or smaller than at the last check is checked at once: there digits are lost.
     limit : float
         Test ratio above which A⁺ is recomputed; see `penrose_residuals`.
 
@@ -51,6 +58,7 @@ class PinvTracker:
         self.check_every, self.limit = check_every, limit
         self.updates = self.refreshes = 0
         self.drift: list[float] = []
+        self._unchecked, self._size = 0, self._largest()
 
     @gate(like="A", c=1, d=1)
     def rank_one(self, c: Array, d: Array) -> Array:
@@ -87,11 +95,22 @@ class PinvTracker:
         if not worst <= self.limit:
             self.X = pinv(self.A)
             self.refreshes += 1
+        self._unchecked, self._size = 0, self._largest()
         return worst
 
     def _moved(self, A: Array, X: Array) -> Array:
         self.A, self.X = A, X
         self.updates += 1
-        if self.updates % self.check_every == 0:
+        self._unchecked += 1
+        size = self._largest()
+        # Also false for NaN.
+        steady = (size <= JUMP * self._size) & (self._size <= JUMP * size)
+        if self._unchecked >= self.check_every or not steady.all():
             self.check()
         return self.X
+
+    def _largest(self) -> Any:
+        """Return the largest magnitude in A⁺ of each member, on the host."""
+        if not math.prod(self.X.shape[-2:]):
+            return to_numpy(self.xp.sum(self.xp.abs(self.X), axis=(-2, -1)))
+        return to_numpy(self.xp.max(self.xp.abs(self.X), axis=(-2, -1)))

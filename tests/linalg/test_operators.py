@@ -103,6 +103,10 @@ def test_linear_operator_interface() -> None:
     assert np.dot(z, P @ y) == pytest.approx(np.dot(P.H @ z, y))
     with pytest.raises(ValueError, match="leading axes"):
         PinvOperator(np.ones((2, 3, 3)) + np.eye(3)).as_linear_operator()
+    # One leading axis, of either factor, is one too many.
+    for A, B in ((np.ones((2, 3, 3)), np.ones((2, 2))), (np.ones((2, 2)), np.ones((1, 3, 3)))):
+        with pytest.raises(ValueError, match="leading axes"):
+            KroneckerOperator(A, B).as_linear_operator()
 
 
 def test_weight_reciprocal_is_the_pseudoinverse_of_the_jacobian(backend64) -> None:
@@ -147,6 +151,16 @@ def test_kronecker_errors() -> None:
         K @ K
     with pytest.raises(ValueError, match="ord must be"):
         K.norm(3)
+    with pytest.raises(ValueError, match="broadcast"):
+        KroneckerOperator(np.ones((2, 3, 3)), np.ones((3, 2, 2)))
+    with pytest.raises(ValueError, match="broadcast"):
+        KroneckerOperator(np.ones((2, 3, 3)), np.ones((2, 2))).matvec(np.ones((3, 6)))
+    with pytest.raises(ValueError, match="broadcast"):
+        KroneckerOperator(np.ones((2, 3, 3)), np.ones((2, 2))).matmat(np.ones((3, 6, 1)))
+    with pytest.raises(ValueError, match="broadcast"):
+        weight_reciprocal_operator(np.ones((2, 3)), np.ones((3, 2, 2)))
+    with pytest.raises(ValueError, match="broadcast"):
+        PinvOperator(np.ones((2, 3, 3))).matmat(np.ones((4, 3, 1)))
     with pytest.raises(ValueError, match=r"\(\.\.\., m, n\)"):
         KroneckerOperator(np.ones(3), np.ones((2, 2)))
 

@@ -9,7 +9,17 @@ import numpy as np
 import pytest
 
 from rfnumeric.backend import to_numpy
-from rfnumeric.linalg import append_column, delete_column, rank_k_update, rank_one_update
+from rfnumeric.linalg import (
+    KroneckerOperator,
+    PinvOperator,
+    RecursiveLeastSquares,
+    append_column,
+    delete_column,
+    rank_k_update,
+    rank_one_update,
+    ridge_solution,
+    weight_reciprocal_operator,
+)
 
 # Small integers: every entry is exact at every power of two.
 A = np.asarray([[4.0, 1.0, 2.0], [1.0, 3.0, 0.0], [2.0, 0.0, 5.0]])
@@ -74,3 +84,39 @@ def test_rank_k_update(dtype: str, s: float) -> None:
     for found, expected, size in ((X, np.linalg.inv(B), s), (Z, np.linalg.inv(B @ B.T), s * s)):
         product = found.astype(np.longdouble) * np.longdouble(size)
         assert np.abs(product - expected).max() <= 50 * np.finfo(dtype).eps * kappa**2 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize(("dtype", "s"), [("float32", 1e-25), ("float32", 1e30), ("float64", 1e-200)])
+def test_the_reciprocal_of_a_faint_activity(dtype: str, s: float) -> None:
+    h, S = (s * np.asarray([3.0, 0.0, 4.0])).astype(dtype), np.asarray([[2.0, 1.0]]).astype(dtype)
+    step = weight_reciprocal_operator(h, S) @ np.asarray([1.0, -1.0]).astype(dtype)
+    close(step, np.asarray([0.12, 0.0, 0.16]), np.dtype(dtype), s)
+
+
+def test_factors_of_opposite_size() -> None:
+    # 1e30·x is infinite before 1e-30 comes; together they are one.
+    x = np.full(4, 1e20, np.float32)
+    one, two = np.full((2, 2), 1e30, np.float32), np.full((2, 2), 1e-30, np.float32)
+    np.testing.assert_allclose(KroneckerOperator(one, two) @ x, np.full(4, 4e20), rtol=1e-6)
+    np.testing.assert_allclose(KroneckerOperator(two, one) @ x, np.full(4, 4e20), rtol=1e-6)
+    assert float(KroneckerOperator(one, two).norm()) == pytest.approx(4.0, rel=1e-6)
+
+
+def test_least_squares_of_large_and_small_features() -> None:
+    rng = np.random.default_rng(2)
+    H, Y = rng.standard_normal((30, 4)).astype(np.float32), rng.standard_normal((30, 2)).astype(np.float32)
+    expected = ridge_solution(H.astype(float), Y.astype(float), 0.5)
+    for s in (2.0**60, 2.0**-60):  # squares of s leave float32
+        rls = RecursiveLeastSquares(np.zeros((2, 4), np.float32), 0.5 * s * s)
+        for h, y in zip(H * np.float32(s), Y, strict=True):
+            rls.step(h, y)
+        for found in (rls.M, ridge_solution(H * np.float32(s), Y, 0.5 * s * s)):
+            close(found, expected, np.dtype(np.float32), s)
+
+
+def test_a_right_hand_side_has_its_own_scale() -> None:
+    operator = PinvOperator((1e-10 * A).astype(np.float32))
+    B = np.stack((C * 1e-35, D * 1e20), axis=1)
+    found = operator @ B.astype(np.float32)
+    expected = np.linalg.inv(A) @ B / 1e-10
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
