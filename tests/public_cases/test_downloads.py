@@ -67,10 +67,9 @@ class Server:
 
 @pytest.fixture
 def serve(monkeypatch):
-    """Start a server; downloads then use no proxy, wait little between attempts and find 0.3 s slow."""
+    """Start a server; downloads then use no proxy and do not wait between attempts."""
     monkeypatch.setenv("NO_PROXY", "*")
     monkeypatch.setattr(module, "time", type("Clock", (), {"sleep": lambda _: None, "monotonic": time.monotonic}))
-    monkeypatch.setattr(_session, "SLOWEST", 0.3)
     running = []
 
     def start(reply, context=None) -> Server:
@@ -127,8 +126,9 @@ def test_one_clear_error_and_nothing_kept(serve, tmp_path, reply, message):
 
 
 @pytest.mark.parametrize("first", [answer("200 OK", LENGTH, body=BODY[:99]), b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1."])
-def test_a_drip_ends(serve, tmp_path, first):
+def test_a_drip_ends(serve, tmp_path, first, monkeypatch):
     """A byte every 20 ms keeps every timeout between two packets from striking."""
+    monkeypatch.setattr(_session, "SLOWEST", 0.3)
     server = serve(lambda *_: drip(first))
     started = time.monotonic()
     with pytest.raises(DataError, match="it sent too little"):
