@@ -155,6 +155,31 @@ def test_kill_9_in_the_middle_of_an_epoch(name, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == [CHECKPOINT_FILE, "hanging", HISTORY_FILE]
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+@pytest.mark.parametrize(
+    ("name", "kills"),
+    [
+        pytest.param("rf-two-phase, recirculation", 6, id="sample"),
+        *(pytest.param(name, 30, id=name, marks=pytest.mark.slow) for name in RULE_OPTIONS),
+    ],
+)
+def test_kill_9_at_random_moments(name, kills, tmp_path):
+    from killed_runs import settings
+
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    command = [sys.executable, str(HERE / "killed_runs.py"), name, str(tmp_path), "0", str(kills)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
+    assert done.returncode == 0, done.stderr
+    ended = done.stdout.split("\n")[:-1]
+    assert len(ended) == kills
+    assert set(ended) <= {"killed", "ended 0"}  # none refused what the one before it had left
+    assert ended.count("killed") >= 2
+    out = tmp_path / "run"
+    assert_same_run(train(settings(name), tiny_dataset(), out=out, resume=True), train(settings(name), tiny_dataset()))
+    # What the killed ones were writing is gone.
+    assert sorted(p.name for p in out.iterdir()) == [CHECKPOINT_FILE, HISTORY_FILE]
+
+
 @pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
 def test_sigint_ends_the_run_cleanly(tmp_path):
     assert stopped_in_epoch_3("rf-parallel", tmp_path, signal.SIGINT) == 17
