@@ -151,6 +151,16 @@ def bias_leaky_softplus(z: Array, b: Array | None, negative_slope: float) -> tup
     return a, negative_slope * a + (1 - negative_slope) * softplus, negative_slope + (1 - negative_slope) * sigmoid
 
 
+def bias_sigmoid(z: Array, b: Array | None) -> tuple[Array, Array, Array]:
+    """Sigmoid layer: h = 1/(1 + e⁻ᵃ), σ'(a) = h(1 − h), a = z + b. Arguments as `bias_leaky_relu`."""
+    xp = array_namespace(z)
+    a = _add_bias(z, b)
+    # exp of a non-positive number only, and σ' from it: neither can overflow nor cancel.
+    t = xp.exp(-xp.abs(a))
+    h = xp.where(a >= 0, 1 / (1 + t), t / (1 + t))
+    return a, h, t / ((1 + t) * (1 + t))
+
+
 def bias_tanh(z: Array, b: Array | None) -> tuple[Array, Array, Array]:
     """Tanh layer: h = tanh a, σ'(a) = 1 − h², a = z + b. Arguments as `bias_leaky_relu`."""
     a = _add_bias(z, b)

@@ -6,18 +6,22 @@ from rfnumeric.nn.activations import (
     Identity,
     LeakyReLU,
     LeakySoftplus,
+    Sigmoid,
     Tanh,
     get_activation,
     reciprocal_diagonal,
 )
 from rfnumeric.nn.build import init_network, unroll
+from rfnumeric.nn.convolution import Conv2d
 from rfnumeric.nn.dense import Dense
 from rfnumeric.nn.grams import Gram, ScalarGram
 from rfnumeric.nn.init import INITIALIZERS, get_initializer
 from rfnumeric.nn.layer import Layer, Source
+from rfnumeric.nn.local import LocallyConnected2d
 from rfnumeric.nn.losses import LOSSES, Loss, MeanSquaredError, SoftmaxCrossEntropy, get_loss
 from rfnumeric.nn.maps import Map
 from rfnumeric.nn.network import Network
+from rfnumeric.nn.pooling import AvgPool2d, Strided2d
 from rfnumeric.nn.sweep import backward
 from rfnumeric.nn.trace import Trace
 
@@ -26,19 +30,24 @@ __all__ = [
     "INITIALIZERS",
     "LOSSES",
     "Activation",
+    "AvgPool2d",
+    "Conv2d",
     "Dense",
     "Gram",
     "Identity",
     "Layer",
     "LeakyReLU",
     "LeakySoftplus",
+    "LocallyConnected2d",
     "Loss",
     "Map",
     "MeanSquaredError",
     "Network",
     "ScalarGram",
+    "Sigmoid",
     "SoftmaxCrossEntropy",
     "Source",
+    "Strided2d",
     "Tanh",
     "Trace",
     "backward",

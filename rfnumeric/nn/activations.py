@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from rfnumeric import kernels
-from rfnumeric.backend import array_namespace, copy, eps, transpose
+from rfnumeric.backend import array_namespace, copy, eps, quiet, transpose
 from rfnumeric.typing import Array
 
 
@@ -219,9 +219,36 @@ class Tanh(Activation):
         return xp.atanh(h)
 
 
+@dataclass(frozen=True)
+class Sigmoid(Activation):
+    """σ(a) = 1/(1 + e⁻ᵃ), bijective onto (0, 1)."""
+
+    name: ClassVar[str] = "sigmoid"
+
+    def evaluate(self, z: Array, b: Array | None) -> tuple[Array, Array, Array]:
+        """See `Activation.evaluate`."""
+        return kernels.bias_sigmoid(z, b)
+
+    def inverse(self, h: Array) -> Array:
+        """Return log(h/(1 − h)); infinite at 0 and 1.
+
+        Raises
+        ------
+        ValueError
+            If h < 0 or h > 1 anywhere.
+        """
+        xp = array_namespace(h)
+        if bool(xp.any((h < 0) | (h > 1))):
+            raise ValueError("h must lie in [0, 1], the range of the sigmoid; clip it first.")
+        with quiet():
+            return xp.log(h) - xp.log1p(-h)
+
+
 _NEWTON_LIMIT = 100
 
-ACTIVATIONS: dict[str, type[Activation]] = {cls.name: cls for cls in (Identity, LeakyReLU, LeakySoftplus, Tanh)}
+ACTIVATIONS: dict[str, type[Activation]] = {
+    cls.name: cls for cls in (Identity, LeakyReLU, LeakySoftplus, Sigmoid, Tanh)
+}
 """Name → class."""
 
 
@@ -230,7 +257,7 @@ def get_activation(name: str | Activation, negative_slope: float = 0.01) -> Acti
 
     Parameters
     ----------
-    name : {"identity", "leaky-relu", "leaky-softplus", "tanh"} or Activation
+    name : {"identity", "leaky-relu", "leaky-softplus", "sigmoid", "tanh"} or Activation
     negative_slope : float
         α of the leaky ones; the others ignore it.
 

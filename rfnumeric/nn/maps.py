@@ -26,7 +26,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from rfnumeric import kernels
-from rfnumeric.backend import Streams, array_namespace, device_of
+from rfnumeric.backend import Streams, array_namespace, copy, device_of
+from rfnumeric.linalg.cgls import cgls
 from rfnumeric.nn.activations import Activation
 from rfnumeric.nn.grams import Gram
 from rfnumeric.typing import Array
@@ -243,7 +244,7 @@ class Map:
         engine : callable
             From a matrix (..., m, n) to its (damped) inverse (..., n, m).
         """
-        raise NotImplementedError
+        return None if W is None else copy(W)
 
     def undo(self, P: Array, v: Array, damping: float = 0.0) -> Array:
         """Return M⁺v of each row through the parameters that `pinv` gave, shape (..., batch, n_in).
@@ -254,8 +255,14 @@ class Map:
         v : array, shape (..., batch, n_out)
         damping : float
             λ of Mᵀ(MMᵀ + λI)⁻¹ where it is not in P, relative to the mean squared singular value.
+
+        Notes
+        -----
+        Without a closed form by conjugate gradients, one push and one pull an iteration; see `rfnumeric.linalg.cgls`
+        for when they stop.
         """
-        raise NotImplementedError
+        push, pull, scale = self._scaled(P, v)
+        return cgls(push, pull, v, damping, smaller_side=min(self.n_in, self.n_out)) / scale
 
     def gated_undo(self, P: Array, v: Array, d: Array, damping: float = 0.0) -> Array:
         """Return d · `undo`."""
@@ -263,7 +270,30 @@ class Map:
 
     def undo_transposed(self, P: Array, v: Array, damping: float = 0.0) -> Array:
         """Return (M⁺)ᵀv of each row, (..., batch, n_in) → (..., batch, n_out)."""
-        raise NotImplementedError
+        push, pull, scale = self._scaled(P, v)
+        return cgls(pull, push, v, damping, smaller_side=min(self.n_in, self.n_out)) / scale
+
+    def _scaled(self, W: Array, like: Array) -> tuple[Callable[[Array], Array], Callable[[Array], Array], Array]:
+        """Return push and pull of M/s and s, the root of the mean squared singular value, shape (..., 1, 1)."""
+        xp = array_namespace(like)
+        s = xp.sqrt(self.mean_square(W, like))
+        s = xp.where(s == 0, xp.ones_like(s), s)
+        if W is None:
+            return lambda x: self.push(W, x) / s, lambda y: self.pull(W, y) / s, s
+        W = W / along(s, W)
+        return lambda x: self.push(W, x), lambda y: self.pull(W, y), s[..., None, None]
+
+    def mean_square(self, W: Array | None, like: Array) -> Array:
+        """Return ‖M‖_F²/min(n_in, n_out), which λ is relative to, shape (...).
+
+        Parameters
+        ----------
+        W : array, or None for a map without weights
+        like : array
+            Of the dtype and device of the result.
+        """
+        M = self.matrix(W, like)
+        return array_namespace(M).sum(M * M, axis=(-2, -1), dtype=M.dtype) / min(self.n_in, self.n_out)
 
     def matrix(self, W: Array | None, like: Array) -> Array:
         """Return M(W) as a matrix, shape (..., n_out, n_in), column by column; for small maps and for tests."""

@@ -266,7 +266,7 @@ def _check_linear_algebra(chosen: Backend, tolerance: float) -> None:
 
 
 def _check_network(chosen: Backend, host: Backend, tolerance: float) -> None:
-    for name in ("identity", "leaky-relu", "leaky-softplus", "tanh"):
+    for name in ("identity", "leaky-relu", "leaky-softplus", "sigmoid", "tanh"):
         traces = []
         for b in (chosen, host):
             network = init_network((7, 6, 5, 3), Streams([0, 1], b), hidden=name, output=name, bias=True)

@@ -14,6 +14,7 @@ from rfnumeric.nn import (
     Identity,
     LeakyReLU,
     LeakySoftplus,
+    Sigmoid,
     Tanh,
     get_activation,
     reciprocal_diagonal,
@@ -22,6 +23,7 @@ from rfnumeric.testing import check_activation
 
 EVERY = [
     Identity(),
+    Sigmoid(),
     Tanh(),
     *(cls(slope) for cls in (LeakyReLU, LeakySoftplus) for slope in (0.0, 0.01, 0.3, 1.0)),
 ]
@@ -36,6 +38,9 @@ def exact(activation, a):
         slope = mpmath.mpf(getattr(activation, "negative_slope", 1.0))
         if isinstance(activation, Tanh):
             return mpmath.tanh(a), 1 - mpmath.tanh(a) ** 2
+        if isinstance(activation, Sigmoid):
+            h = 1 / (1 + mpmath.exp(-a))
+            return h, h * (1 - h)
         if isinstance(activation, LeakySoftplus):
             return slope * a + (1 - slope) * mpmath.log1p(mpmath.exp(a)), slope + (1 - slope) / (1 + mpmath.exp(-a))
         if isinstance(activation, LeakyReLU):
@@ -62,6 +67,7 @@ def test_derivative_against_torch_autograd(activation):
     slope = getattr(activation, "negative_slope", 1.0)
     functions = {
         "identity": lambda a: a,
+        "sigmoid": torch.sigmoid,
         "tanh": torch.tanh,
         "leaky-relu": lambda a: torch.nn.functional.leaky_relu(a, slope),
         "leaky-softplus": lambda a: slope * a + (1 - slope) * torch.nn.functional.softplus(a, threshold=1e9),
@@ -77,8 +83,8 @@ def test_derivative_against_torch_autograd(activation):
 def test_conformance(activation, xp_name, backend):
     # Central differences, D D⁺ D = D, σ⁻¹(σ(a)) = a, bias, population, on this backend and dtype.
     bijective = getattr(activation, "negative_slope", 1.0) > 0
-    # tanh's inverse amplifies rounding by 1/σ', 1e10 at the ends of the default points.
-    points = np.linspace(-2.9, 2.8, 12) if isinstance(activation, Tanh) else None
+    # Their inverses amplify rounding by 1/σ', 1e10 for tanh at the ends of the default points.
+    points = np.linspace(-2.9, 2.8, 12) if isinstance(activation, Tanh | Sigmoid) else None
     options = {} if points is None else {"points": points.tolist()}
     check_activation(activation, backend, bijective=bijective, **options)
 
@@ -132,7 +138,9 @@ def test_extreme_arguments_stay_finite(backend):
     for activation in EVERY:
         for value in (activation.forward(a), activation.derivative(a)):
             assert np.isfinite(to_numpy(value)).all(), activation
-    assert to_numpy(Tanh().derivative(a)).tolist() == [0.0] * 4
+    for activation in (Tanh(), Sigmoid()):
+        assert to_numpy(activation.derivative(a)).tolist()[::3] == [0.0] * 2
+    assert to_numpy(Sigmoid().forward(a)).tolist()[::3] == [0.0, 1.0]
 
 
 def test_leaky_relu_at_zero_takes_the_slope():
@@ -160,6 +168,15 @@ def test_tanh_inverse_range():
     assert Tanh().inverse(np.array([0.0])).tolist() == [0.0]
     with pytest.raises(ValueError, match=r"must lie in \[-1, 1\].*clip"):
         Tanh().inverse(np.array([1.5]))
+
+
+def test_sigmoid_keeps_its_small_derivatives_and_inverts_its_range():
+    a = np.array([-700.0, -40.0, 40.0, 700.0])
+    np.testing.assert_allclose(Sigmoid().derivative(a), np.exp(-np.abs(a)), rtol=1e-14)
+    np.testing.assert_array_equal(Sigmoid().inverse(np.array([0.0, 0.5, 1.0])), [-np.inf, 0.0, np.inf])
+    for h in (-1e-9, 1.5):
+        with pytest.raises(ValueError, match=r"must lie in \[0, 1\].*clip"):
+            Sigmoid().inverse(np.array([h]))
 
 
 @pytest.mark.parametrize("cls", [LeakyReLU, LeakySoftplus])
