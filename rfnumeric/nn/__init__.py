@@ -11,6 +11,7 @@ from rfnumeric.nn.activations import (
     get_activation,
     reciprocal_diagonal,
 )
+from rfnumeric.nn.architectures import ARCHITECTURES, get_architecture
 from rfnumeric.nn.build import init_network, unroll
 from rfnumeric.nn.convolution import Conv2d
 from rfnumeric.nn.dense import Dense
@@ -27,6 +28,7 @@ from rfnumeric.nn.trace import Trace
 
 __all__ = [
     "ACTIVATIONS",
+    "ARCHITECTURES",
     "INITIALIZERS",
     "LOSSES",
     "Activation",
@@ -52,6 +54,7 @@ __all__ = [
     "Trace",
     "backward",
     "get_activation",
+    "get_architecture",
     "get_initializer",
     "get_loss",
     "init_network",

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from rfnumeric.backend import Backend, Streams, copy, eps, get_backend, to_numpy
+from rfnumeric.backend import Backend, Streams, copy, eps, get_backend
 from rfnumeric.linalg import pinv
 from rfnumeric.nn import Identity, LeakyReLU, Map, Sigmoid, Tanh, get_initializer
 from rfnumeric.testing.conformance import _require, _require_like
-from rfnumeric.typing import Array
+from rfnumeric.testing.map_setting import MapSetting, host, norm, times
 
 ACTIVATIONS = (Identity(), LeakyReLU(0.3), Tanh(), Sigmoid())
 LIMIT = 4096
@@ -75,7 +75,7 @@ def check_map(
         raise ValueError(f"layer must have at most {LIMIT} weights, N(h) being written out; got {layer}.")
     chosen = get_backend(backend, dtype=dtype)
     for seed in (0, [0, 1, 2]):
-        s = _Setting(layer, chosen, seed, batch, bias and layer.bias_shape is not None, c)
+        s = MapSetting(layer, chosen, seed, batch, bias and layer.bias_shape is not None, c)
         for check in (_check_shapes, _check_linear, _check_transposes, _check_bias, _check_fused, _check_feedback):
             check(s)
         if layer.weight_shape is not None:
@@ -90,74 +90,7 @@ def check_map(
         _check_autograd(layer, chosen, batch, c)
 
 
-class _Setting:
-    """A map with weights, rows on both sides, and its matrices on the host."""
-
-    def __init__(self, layer: Map, chosen: Backend, seed: Any, batch: int, bias: bool, c: float) -> None:
-        self.layer, self.chosen, self.batch, self.tolerance = layer, chosen, batch, c * eps(chosen.dtype)
-        streams = Streams(seed, chosen)
-        self.lead = streams.population
-        draw = get_initializer("he-normal")
-        self.W, self.W2 = (
-            layer.draw(draw, streams.child(n)) if layer.weight_shape is not None else None for n in ("W", "W2")
-        )
-        self.b = streams.child("b").normal(layer.bias_shape) if bias else None  # type: ignore[arg-type]
-        self.h = streams.child("h").normal((batch, layer.n_in))
-        self.v = streams.child("v").normal((batch, layer.n_out))
-        self.F = layer.draw_feedback(draw, streams.child("F")) if layer.weight_shape is not None else None
-        self.M = self.matrix(lambda eye: layer.push(self.W, eye), layer.n_in)
-
-    def matrix(self, f: Callable[[Array], Array], n: int) -> np.ndarray:
-        """Write out a linear map of rows, (..., columns, n) on the host."""
-        eye = self.chosen.asarray(np.broadcast_to(np.eye(n), (*self.lead, n, n)).copy())
-        return np.swapaxes(_host(f(eye)), -1, -2)
-
-    def columns(self, f: Callable[..., Array], shape: tuple[int, ...], *rows: Array) -> np.ndarray:
-        """Write out a map that is linear in parameters: the last axis counts their entries.
-
-        All units at once, as a population of them.
-        """
-        size = int(np.prod(shape))
-        units = np.eye(size).reshape(size, *(1,) * len(self.lead), *shape)
-        each = [np.broadcast_to(_host(x), (size, *x.shape)) for x in rows]
-        units = np.broadcast_to(units, (size, *self.lead, *shape))
-        return np.moveaxis(_host(f(*(self.chosen.asarray(x.copy()) for x in (units, *each)))), 0, -1)
-
-    def N(self) -> np.ndarray:
-        """N(h), with a bias's columns, shape (..., batch, n_out, parameters)."""
-        N = self.columns(self.layer.push, self.layer.weight_shape, self.h)  # type: ignore[arg-type]
-        if self.b is None:
-            return N
-        S = self.columns(self.layer.spread_bias, self.layer.bias_shape)[..., None, :, :]  # type: ignore[arg-type]
-        return np.concatenate([N, np.broadcast_to(S, (*N.shape[:-1], S.shape[-1]))], axis=-1)
-
-    def close(self, got: Any, wanted: np.ndarray, size: float, what: str) -> None:
-        """Demand the same shape, and values within the tolerance for numbers of that size."""
-        got = got if isinstance(got, np.ndarray) else _host(got)
-        _require(got.shape == wanted.shape, f"{self.layer}: {what}; got shape {got.shape} for {wanted.shape}.")
-        off = float(np.abs(got - wanted).max(initial=0.0))
-        _require(off <= self.tolerance * size, f"{self.layer}: {what}; off by {off:.3g} in {size:.3g}.")
-
-
-def _host(a: Array) -> np.ndarray:
-    return to_numpy(a).astype(np.float64)
-
-
-def _norm(*arrays: Any) -> float:
-    """Product of norms, of each the largest over leading axes."""
-    product = 1.0
-    for a in arrays:
-        a = a if isinstance(a, np.ndarray) and a.dtype == np.float64 else _host(a)
-        product *= max(1e-300, float(np.sqrt((a * a).sum(axis=(-2, -1))).max(initial=0.0)))
-    return product
-
-
-def _times(M: np.ndarray, rows: Any) -> np.ndarray:
-    """Return Mv of each row v."""
-    return _host(rows) @ np.swapaxes(M, -1, -2)
-
-
-def _check_shapes(s: _Setting) -> None:
+def _check_shapes(s: MapSetting) -> None:
     layer, lead = s.layer, s.lead
     _require_like(layer.push(s.W, s.h), (*lead, s.batch, layer.n_out), s.chosen, f"{layer}: push")
     _require_like(layer.pull(s.W, s.v), (*lead, s.batch, layer.n_in), s.chosen, f"{layer}: pull")
@@ -168,7 +101,7 @@ def _check_shapes(s: _Setting) -> None:
         _require_like(s.F, like, s.chosen, f"{layer}: draw_feedback")
         again = layer.draw(get_initializer("he-normal"), Streams(0, s.chosen).child("W"))
         first = s.W if not lead else s.W[0, ...]
-        _require(np.array_equal(_host(again), _host(first)), f"{layer}: draw must depend on its stream alone.")
+        _require(np.array_equal(host(again), host(first)), f"{layer}: draw must depend on its stream alone.")
     for rows in (0, 1):
         _require_like(
             layer.push(s.W, s.h[..., :rows, :]), (*lead, rows, layer.n_out), s.chosen, f"{layer}: push of {rows} rows"
@@ -178,120 +111,120 @@ def _check_shapes(s: _Setting) -> None:
         )
 
 
-def _check_linear(s: _Setting) -> None:
+def _check_linear(s: MapSetting) -> None:
     layer = s.layer
-    s.close(layer.push(s.W, s.h), _times(s.M, s.h), _norm(s.M, s.h), "push must be linear in h")
-    matrix = _host(layer.matrix(s.W, s.h))
+    s.close(layer.push(s.W, s.h), times(s.M, s.h), norm(s.M, s.h), "push must be linear in h")
+    matrix = host(layer.matrix(s.W, s.h))
     matrix = matrix if s.W is not None else np.broadcast_to(matrix, s.M.shape)  # one for all members
-    s.close(matrix, s.M, _norm(s.M), "matrix must hold push's columns")
+    s.close(matrix, s.M, norm(s.M), "matrix must hold push's columns")
     if s.W is None:
         return
-    combined = _host(layer.push(s.W, s.h)) - 2 * _host(layer.push(s.W2, s.h))
-    size = _norm(s.M, s.h) + 2 * _norm(layer.push(s.W2, s.h))
+    combined = host(layer.push(s.W, s.h)) - 2 * host(layer.push(s.W2, s.h))
+    size = norm(s.M, s.h) + 2 * norm(layer.push(s.W2, s.h))
     s.close(layer.push(s.W - 2 * s.W2, s.h), combined, size, "push must be linear in W")
 
 
-def _check_transposes(s: _Setting) -> None:
+def _check_transposes(s: MapSetting) -> None:
     layer = s.layer
     s.close(
         layer.pull(s.W, s.v),
-        _times(np.swapaxes(s.M, -1, -2), s.v),
-        _norm(s.M, s.v),
+        times(np.swapaxes(s.M, -1, -2), s.v),
+        norm(s.M, s.v),
         "pull must be M(W)ᵀv, the transpose of push",
     )
     if s.W is None:
         return
     N = s.columns(layer.push, layer.weight_shape, s.h)  # type: ignore[arg-type]
-    wanted = np.einsum("...bip,...bi->...p", N, _host(s.v)).reshape(*s.lead, *layer.weight_shape)  # type: ignore[misc]
-    size = _norm(s.h, s.v) * max(1.0, float(np.sqrt((N * N).sum((-3, -2, -1))).max()))
+    wanted = np.einsum("...bip,...bi->...p", N, host(s.v)).reshape(*s.lead, *layer.weight_shape)  # type: ignore[misc]
+    size = norm(s.h, s.v) * max(1.0, float(np.sqrt((N * N).sum((-3, -2, -1))).max()))
     s.close(layer.grad(s.h, s.v), wanted, size, "grad must be N(h)ᵀv summed over the batch")
 
 
-def _check_bias(s: _Setting) -> None:
+def _check_bias(s: MapSetting) -> None:
     layer = s.layer
     if s.b is None:
-        s.close(layer.apply(s.W, None, s.h), _times(s.M, s.h), _norm(s.M, s.h), "apply without a bias must be push")
+        s.close(layer.apply(s.W, None, s.h), times(s.M, s.h), norm(s.M, s.h), "apply without a bias must be push")
         return
     S = s.columns(layer.spread_bias, layer.bias_shape)  # type: ignore[arg-type]
-    spread = (S @ _host(s.b)[..., None])[..., 0]
-    s.close(layer.spread_bias(s.b), spread, _norm(S) * _norm(_host(s.b)[..., None]), "spread_bias must be linear in b")
-    size = _norm(s.M, s.h) + _norm(spread[..., None])
-    s.close(layer.apply(s.W, s.b, s.h), _times(s.M, s.h) + spread[..., None, :], size, "apply must be M(W)h + b")
-    wanted = np.einsum("...ip,...bi->...p", S, _host(s.v))
-    s.close(layer.bias_grad(s.v), wanted, _norm(S, s.v), "bias_grad must be the sum of v over what b reaches")
+    spread = (S @ host(s.b)[..., None])[..., 0]
+    s.close(layer.spread_bias(s.b), spread, norm(S) * norm(host(s.b)[..., None]), "spread_bias must be linear in b")
+    size = norm(s.M, s.h) + norm(spread[..., None])
+    s.close(layer.apply(s.W, s.b, s.h), times(s.M, s.h) + spread[..., None, :], size, "apply must be M(W)h + b")
+    wanted = np.einsum("...ip,...bi->...p", S, host(s.v))
+    s.close(layer.bias_grad(s.v), wanted, norm(S, s.v), "bias_grad must be the sum of v over what b reaches")
 
 
-def _check_fused(s: _Setting) -> None:
+def _check_fused(s: MapSetting) -> None:
     layer = s.layer
     for activation in ACTIVATIONS:
         wanted = activation.evaluate(copy(layer.apply(s.W, s.b, s.h)), None)
         got = layer.layer(activation, s.W, s.b, s.h)
         for name, one, two in zip(("a", "σ(a)", "σ'(a)"), got, wanted, strict=True):
             what = f"layer must give {name} = that of apply, with {activation}"
-            s.close(one, _host(two), _norm(s.M, s.h) + s.batch, what)
+            s.close(one, host(two), norm(s.M, s.h) + s.batch, what)
     d, g = s.h, s.v
-    plain = _host(layer.feed(s.F, g))
-    size = _norm(plain) * max(1.0, float(np.abs(_host(d)).max()))
-    s.close(layer.gated_feed(s.F, g, d), _host(d) * plain, size, "gated_feed must be d times feed")
+    plain = host(layer.feed(s.F, g))
+    size = norm(plain) * max(1.0, float(np.abs(host(d)).max()))
+    s.close(layer.gated_feed(s.F, g, d), host(d) * plain, size, "gated_feed must be d times feed")
 
 
-def _check_feedback(s: _Setting) -> None:
+def _check_feedback(s: MapSetting) -> None:
     layer = s.layer
     if s.W is None:
         return
-    pulled = _host(layer.pull(s.W, s.v))
+    pulled = host(layer.pull(s.W, s.v))
     F = layer.transposed(s.W)
-    s.close(layer.feed(F, s.v), pulled, _norm(s.M, s.v), "feed through transposed(W) must be pull")
-    s.close(layer.forward(F), _host(s.W), float(np.abs(_host(s.W)).max()), "forward must turn transposed back")
+    s.close(layer.feed(F, s.v), pulled, norm(s.M, s.v), "feed through transposed(W) must be pull")
+    s.close(layer.forward(F), host(s.W), float(np.abs(host(s.W)).max()), "forward must turn transposed back")
     wanted = s.columns(layer.feed, tuple(F.shape[len(s.lead) :]), s.v)
-    size = _norm(s.v, s.h) * max(1.0, float(np.sqrt((wanted * wanted).sum((-3, -2, -1))).max()))
-    gradient = np.einsum("...bip,...bi->...p", wanted, _host(s.h)).reshape(F.shape)
+    size = norm(s.v, s.h) * max(1.0, float(np.sqrt((wanted * wanted).sum((-3, -2, -1))).max()))
+    gradient = np.einsum("...bip,...bi->...p", wanted, host(s.h)).reshape(F.shape)
     s.close(layer.feed_grad(s.v, s.h), gradient, size, "feed_grad must be the gradient of ⟨r, feed(F, v)⟩")
     for scale in _rates(s):
         learned = layer.feed_learn(copy(s.F), s.v, s.h, scale)
-        wanted_F = _host(s.F) + _along(scale, gradient) * gradient
-        s.close(learned, wanted_F, _norm(s.v, s.h) + size, "feed_learn must be F + scale·feed_grad")
+        wanted_F = host(s.F) + _along(scale, gradient) * gradient
+        s.close(learned, wanted_F, norm(s.v, s.h) + size, "feed_learn must be F + scale·feed_grad")
 
 
-def _rates(s: _Setting) -> list[Any]:
+def _rates(s: MapSetting) -> list[Any]:
     return [0.3, s.chosen.asarray(np.linspace(0.1, 0.5, s.lead[0]))] if s.lead else [0.3]
 
 
 def _along(rate: Any, like: np.ndarray) -> Any:
-    return rate if isinstance(rate, float) else _host(rate).reshape(-1, *(1,) * (like.ndim - 1))
+    return rate if isinstance(rate, float) else host(rate).reshape(-1, *(1,) * (like.ndim - 1))
 
 
-def _check_update(s: _Setting) -> None:
+def _check_update(s: MapSetting) -> None:
     layer = s.layer
-    G, g = _host(layer.grad(s.h, s.v)), None if s.b is None else _host(layer.bias_grad(s.v))
+    G, g = host(layer.grad(s.h, s.v)), None if s.b is None else host(layer.bias_grad(s.v))
     for rate in _rates(s):
         W, b = layer.update(copy(s.W), None if s.b is None else copy(s.b), s.h, s.v, rate)
-        size = float(np.abs(_host(s.W)).max() + np.abs(G).max()) + _norm(s.h, s.v)
-        s.close(W, _host(s.W) - _along(rate, G) * G / s.batch, size, "update must be W − λ·mean grad")
+        size = float(np.abs(host(s.W)).max() + np.abs(G).max()) + norm(s.h, s.v)
+        s.close(W, host(s.W) - _along(rate, G) * G / s.batch, size, "update must be W − λ·mean grad")
         _require((b is None) == (s.b is None), f"{layer}: update must return a bias as it was given.")
         if g is not None:
-            wanted = _host(s.b) - _along(rate, g) * g / s.batch
+            wanted = host(s.b) - _along(rate, g) * g / s.batch
             s.close(b, wanted, size + np.abs(wanted).max(), "update must be b − λ·mean bias_grad")
     none = layer.update(copy(s.W), None, s.h[..., :0, :], s.v[..., :0, :], 0.3)[0]
-    _require(np.array_equal(_host(none), _host(s.W)), f"{layer}: update by an empty batch must change nothing.")
+    _require(np.array_equal(host(none), host(s.W)), f"{layer}: update by an empty batch must change nothing.")
 
 
-def _check_gram(s: _Setting) -> None:
+def _check_gram(s: MapSetting) -> None:
     layer, N = s.layer, s.N()
     K = N @ np.swapaxes(N, -1, -2)
     gram = layer.gram(s.h, s.b is not None)
-    v = _host(s.v)[..., None]
-    s.close(gram.multiply(s.v), (K @ v)[..., 0], _norm(K) * _norm(v), "gram must multiply by N(h)N(h)ᵀ")
+    v = host(s.v)[..., None]
+    s.close(gram.multiply(s.v), (K @ v)[..., 0], norm(K) * norm(v), "gram must multiply by N(h)N(h)ᵀ")
     cutoff = max(N.shape[-2:]) * eps(s.chosen.dtype)
     inverse = np.linalg.pinv(N, rcond=cutoff)
     K_pinv = np.swapaxes(inverse, -1, -2) @ inverse
-    size = _condition(N, cutoff) ** 2 * _norm(K_pinv) * _norm(v)
+    size = _condition(N, cutoff) ** 2 * norm(K_pinv) * norm(v)
     s.close(gram.solve(s.v), (K_pinv @ v)[..., 0], size, "gram must solve with (N(h)N(h)ᵀ)⁺")
     d = s.v * 0 + 0.5
     delta, sent = layer.reciprocal_gate(
         s.v, d, s.h, s.b is not None, damping=0.0, own_layer="reciprocal", normalize=True
     )
-    s.close(sent, 2 * _host(s.v), 2 * _norm(v), "reciprocal_gate must send on D⁺g")
+    s.close(sent, 2 * host(s.v), 2 * norm(v), "reciprocal_gate must send on D⁺g")
     s.close(delta, 2 * (K_pinv @ v)[..., 0], 2 * size, "reciprocal_gate must give (N(h)N(h)ᵀ)⁺D⁺g")
 
 
@@ -302,21 +235,21 @@ def _condition(M: np.ndarray, cutoff: float) -> float:
     return float((top[..., 0] / least).max())
 
 
-def _check_inverse(s: _Setting) -> None:
+def _check_inverse(s: MapSetting) -> None:
     layer, cutoff = s.layer, max(s.M.shape[-2:]) * eps(s.chosen.dtype)
     wanted = np.linalg.pinv(s.M, rcond=cutoff)
     P = layer.pinv(s.W, pinv)
-    size = _condition(s.M, cutoff) ** 2 * _norm(wanted)
-    plain = _times(wanted, s.v)
-    s.close(layer.undo(P, s.v), plain, size * _norm(s.v), "undo must be M(W)⁺v")
+    size = _condition(s.M, cutoff) ** 2 * norm(wanted)
+    plain = times(wanted, s.v)
+    s.close(layer.undo(P, s.v), plain, size * norm(s.v), "undo must be M(W)⁺v")
     back = np.swapaxes(wanted, -1, -2)
-    s.close(layer.undo_transposed(P, s.h), _times(back, s.h), size * _norm(s.h), "undo_transposed must be M(W)⁺ᵀv")
+    s.close(layer.undo_transposed(P, s.h), times(back, s.h), size * norm(s.h), "undo_transposed must be M(W)⁺ᵀv")
     if not s.lead:
-        size *= _norm(s.v) * max(1.0, float(np.abs(_host(s.h)).max()))
-        s.close(layer.gated_undo(P, s.v, s.h), _host(s.h) * plain, size, "gated_undo must be d times undo")
+        size *= norm(s.v) * max(1.0, float(np.abs(host(s.h)).max()))
+        s.close(layer.gated_undo(P, s.v, s.h), host(s.h) * plain, size, "gated_undo must be d times undo")
 
 
-def _calls(s: _Setting) -> dict[str, Callable[..., Any]]:
+def _calls(s: MapSetting) -> dict[str, Callable[..., Any]]:
     """Operations as functions of (W, b, F, h, v); none may write to its arguments."""
     layer = s.layer
     calls: dict[str, Callable[..., Any]] = {
@@ -336,34 +269,34 @@ def _calls(s: _Setting) -> dict[str, Callable[..., Any]]:
     return calls
 
 
-def _check_untouched(s: _Setting) -> None:
+def _check_untouched(s: MapSetting) -> None:
     given = [s.W, s.b, s.F, s.h, s.v]
-    before = [None if x is None else _host(x).copy() for x in given]
+    before = [None if x is None else host(x).copy() for x in given]
     for name, call in _calls(s).items():
         call(*given)
         for x, old in zip(given, before, strict=True):
-            same = old is None or np.array_equal(_host(x), old)
+            same = old is None or np.array_equal(host(x), old)
             _require(same, f"{s.layer}: {name} wrote to its arguments; work on a copy.")
 
 
-def _check_population(s: _Setting) -> None:
+def _check_population(s: MapSetting) -> None:
     given = [s.W, s.b, s.F, s.h, s.v]
     for name, call in _calls(s).items():
-        together = _host(call(*given))
-        apart = np.stack([_host(call(*(None if x is None else x[k, ...] for x in given))) for k in range(s.lead[0])])
+        together = host(call(*given))
+        apart = np.stack([host(call(*(None if x is None else x[k, ...] for x in given))) for k in range(s.lead[0])])
         loose = 1e6 if name == "gram" else 1.0  # κ is another check's affair
         size = loose * (1 + np.abs(apart).max()) * s.layer.n_in**0.5
         s.close(together, apart, size, f"{name} of a population must be that of its members")
     if s.W is None:
         return
     shared = s.h[0, ...]
-    wanted = np.stack([_host(s.layer.push(s.W[k, ...], shared)) for k in range(s.lead[0])])
-    s.close(s.layer.push(s.W, shared), wanted, _norm(s.M, s.h), "push of rows that all members share must broadcast")
+    wanted = np.stack([host(s.layer.push(s.W[k, ...], shared)) for k in range(s.lead[0])])
+    s.close(s.layer.push(s.W, shared), wanted, norm(s.M, s.h), "push of rows that all members share must broadcast")
 
 
 def _check_autograd(layer: Map, chosen: Backend, batch: int, c: float) -> None:
     """Gradients of ½‖apply‖² by PyTorch, through the map's own forward pass."""
-    s = _Setting(layer, chosen, 0, batch, layer.bias_shape is not None, c)
+    s = MapSetting(layer, chosen, 0, batch, layer.bias_shape is not None, c)
     leaves = [x.requires_grad_() for x in (s.W, s.b, s.h) if x is not None]
     a = layer.apply(s.W, s.b, s.h)
     (a * a / 2).sum().backward()
@@ -372,6 +305,6 @@ def _check_autograd(layer: Map, chosen: Backend, batch: int, c: float) -> None:
         g for g in (None if W is None else layer.grad(h, a), None if b is None else layer.bias_grad(a)) if g is not None
     ]
     for name, leaf, mine in zip(("grad", "bias_grad"), leaves, got, strict=False):
-        size = _norm(h, a) * max(1.0, layer.n_in**0.5)
-        s.close(mine, _host(leaf.grad), size, f"{name} must be autograd's")
-    s.close(layer.pull(W, a), _host(leaves[-1].grad), _norm(s.M, a), "pull must be autograd's")
+        size = norm(h, a) * max(1.0, layer.n_in**0.5)
+        s.close(mine, host(leaf.grad), size, f"{name} must be autograd's")
+    s.close(layer.pull(W, a), host(leaves[-1].grad), norm(s.M, a), "pull must be autograd's")
