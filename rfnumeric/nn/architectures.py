@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
@@ -29,7 +30,8 @@ def image_shape(n_0: int) -> Shape:
     if n_0 not in IMAGES:
         known = ", ".join(f"{n} ({' × '.join(map(str, shape))})" for n, shape in IMAGES.items())
         raise ValueError(
-            f"images of {n_0} numbers have no known shape; known are {known}. Give in_shape = (channels, rows, columns)."
+            f"images of {n_0} numbers have no known shape; known are {known}. "
+            "Give in_shape = (channels, rows, columns)."
         )
     return IMAGES[n_0]
 
@@ -50,13 +52,21 @@ def mlp(in_shape: Shape | int, classes: int, sizes: Sequence[int] = (400,)) -> l
     >>> mlp(784, 10, [100])
     [Dense(inputs=784, outputs=100), Dense(inputs=100, outputs=10)]
     """
-    n_0 = in_shape if isinstance(in_shape, int) else in_shape[0] * in_shape[1] * in_shape[2]
+    n_0 = in_shape if isinstance(in_shape, int) else math.prod(in_shape)
     return [Dense(n, m) for n, m in pairwise([n_0, *sizes, classes])]
 
 
 def papers(in_shape: Shape | int, classes: int) -> list[Map]:
-    """Return the network of the papers' Table 1: one hidden layer of 400 units (v1/v2 §5)."""
-    return mlp(in_shape, classes)
+    """Return the dense network of the papers' Table 1: hidden layers 1000, 500, 100 for CIFAR, else 400, 200, 100, 50.
+
+    Parameters
+    ----------
+    in_shape : tuple of int, or int
+        Shape of the images, or their number of entries.
+    classes : int
+    """
+    n_0 = in_shape if isinstance(in_shape, int) else math.prod(in_shape)
+    return mlp(n_0, classes, (1000, 500, 100) if n_0 == 3072 else (400, 200, 100, 50))
 
 
 def lenet(
@@ -138,7 +148,7 @@ def local(
 def vgg(
     in_shape: Shape | int, classes: int, blocks: Sequence[tuple[int, ...]] = ((32, 32), (64, 64), (128, 128))
 ) -> list[Map]:
-    """Return a small network in VGG's manner: 3×3 convolutions in blocks, each block with average pooling by 2 behind it.
+    """Return a small network in VGG's manner: blocks of 3×3 convolutions, average pooling by 2 behind each.
 
     Parameters
     ----------
@@ -199,8 +209,8 @@ def get_architecture(name: str, in_shape: Shape | int, classes: int, **options: 
 
     Examples
     --------
-    >>> get_architecture("papers", 784, 10)
-    [Dense(inputs=784, outputs=400), Dense(inputs=400, outputs=10)]
+    >>> [layer.n_out for layer in get_architecture("papers", 784, 10)]
+    [400, 200, 100, 50, 10]
     """
     if name not in ARCHITECTURES:
         raise ValueError(f"network must be one of {', '.join(ARCHITECTURES)}; got {name!r}.")

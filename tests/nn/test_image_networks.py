@@ -18,6 +18,7 @@ from rfnumeric.nn import (
     init_network,
 )
 from rfnumeric.rules import RULES, get_rule
+from rfnumeric.training.config import PAPER_SIZES
 
 BATCH = 4
 
@@ -127,9 +128,9 @@ def test_rules_train_them_or_say_that_they_need_dense_layers(name, make):
     except ValueError as error:
         assert "need dense layers; layer 3" in str(error) or "need dense layers; layer 2" in str(error)  # noqa: PT017
         return
-    rate = {"rf-two-phase": 0.05, "rf-parallel": 0.05}.get(name, 0.01)
+    rate = {"rf-two-phase": 0.05, "rf-parallel": 0.05, "feedback-alignment": 0.04}.get(name, 0.01)
     losses = []
-    for step in range(60):
+    for step in range(100):
         trace = network.forward(x)
         e = trace.h[-1] - target
         losses.append(float((e * e).sum()))
@@ -152,6 +153,9 @@ def test_architectures_fit_together(name, n_0):
 
 
 def test_the_published_shapes():
+    for n_0, data in ((784, "mnist"), (3072, "cifar-10")):
+        sizes = init_network(get_architecture("papers", n_0, 10), Streams(0, get_backend("numpy"))).sizes
+        assert sizes == PAPER_SIZES[data]
     lenet = get_architecture("lenet", 3072, 10)
     assert [m.weight_shape for m in lenet] == [(20, 3, 5, 5), None, (50, 20, 5, 5), None, (500, 1250), (10, 500)]
     local = get_architecture("local", 3072, 10)
