@@ -169,7 +169,9 @@ class RecursiveLeastSquares:
         xp = self.xp
         S, M = self._in_units(self.S, self._unit), self._in_units(self.M, self._unit)
         Sh = xp.matrix_transpose(S)
-        error_M = matmul(matmul(self._C - matmul(M, self._G), S), Sh)
+        residual = self._C - matmul(M, self._G)
+        M, exponent = scale(xp, M)
+        error_M = matmul(matmul(times_power_of_two(xp, residual, -exponent[..., None, None]), S), Sh)
         eye = xp.eye(S.shape[-1], dtype=S.dtype, device=device_of(S))
         error_P = matmul(matmul(S, eye - matmul(Sh, matmul(self._G, S))), Sh)
         P = matmul(S, Sh)
