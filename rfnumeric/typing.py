@@ -1,6 +1,6 @@
 """Type aliases for arrays of any backend.
 
-An array-API array has no nominal type that NumPy, CuPy, PyTorch and array-api-strict share, so the aliases say
+An array-API array has no nominal type that NumPy, CuPy, PyTorch, JAX and array-api-strict share, so the aliases say
 what a value is for the reader; shapes and dtypes stand in the docstrings.
 """
 

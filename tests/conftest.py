@@ -6,7 +6,7 @@ import os
 import signal
 
 import pytest
-from fixture_backends import FIXTURE
+from fixture_backends import FIXTURE, ON_REQUEST
 from hypothesis import settings
 
 # Before NumPy loads its BLAS, here and in the processes that tests start: small matrices gain nothing from threads, and
@@ -48,9 +48,9 @@ MISSING = _missing()
 
 
 def _selected() -> list[str]:
-    """Backends asked for by name, even if missing (their tests then fail); else those that are there."""
+    """Backends asked for by name, even if missing (their tests then fail); else those that are there and quick."""
     if ASKED is None:
-        return [name for name in FIXTURE if name not in MISSING]
+        return [name for name in FIXTURE if name not in MISSING and name not in ON_REQUEST]
     names = [name.strip() for name in ASKED.split(",") if name.strip()]
     unknown = set(names) - set(FIXTURE)
     if unknown or not names:
@@ -71,7 +71,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_report_header() -> list[str]:
     lines = [f"backends under test: {', '.join(_selected())}"]
-    return lines + [f"not under test: {reason}" for name, reason in MISSING.items() if name not in _selected()]
+    reasons = {name: f"backend {name!r} runs on request: {why}" for name, why in ON_REQUEST.items()} | MISSING
+    return lines + [f"not under test: {reason}" for name, reason in reasons.items() if name not in _selected()]
 
 
 def _parameters() -> list:

@@ -7,4 +7,8 @@ FIXTURE = {
     "array-api-strict": ("array-api-strict", "device1"),
     "torch": ("torch", "cpu"),
     "cupy": ("cupy", None),
+    "jax": ("jax", "cpu"),
 }
+
+# Backends that run only where RFNUMERIC_TEST_BACKENDS asks for them, and why.
+ON_REQUEST = {"jax": "JAX compiles each operation for each new shape, minutes in all"}

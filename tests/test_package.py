@@ -25,7 +25,7 @@ def test_setup_cfg_lists_every_package():
 
 
 def test_import_loads_no_compiler_and_no_gpu_library():
-    heavy = ("numba", "cupy", "torch", "matplotlib", "pooch")
+    heavy = ("numba", "cupy", "torch", "jax", "matplotlib", "pooch")
     code = f"import sys, rfnumeric, rfnumeric.cli; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -86,9 +86,11 @@ def get_backend(
     Parameters
     ----------
     name : str or Backend
-        ``"numpy"``, ``"cupy"``, ``"torch"`` or ``"array-api-strict"``; a `Backend` is returned as it is.
+        One of `BACKENDS`: ``"numpy"``, ``"cupy"``, ``"torch"``, ``"array-api-strict"`` or ``"jax"``; a `Backend` is
+        returned as it is.
     device : str, int or device object, optional
-        Default: the library's default device. CuPy takes the number of a GPU, PyTorch a name such as ``"cuda:0"``.
+        Default: the library's default device. CuPy takes the number of a GPU, PyTorch and JAX a name such as
+        ``"cuda:0"`` or ``"cpu:0"``.
     dtype : str
         ``"float32"`` (default) or ``"float64"``.
 

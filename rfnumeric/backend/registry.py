@@ -7,11 +7,12 @@ import functools
 from rfnumeric.backend.library import Library
 from rfnumeric.backend.on_array_api_strict import ArrayAPIStrict
 from rfnumeric.backend.on_cupy import CuPy
+from rfnumeric.backend.on_jax import JAX
 from rfnumeric.backend.on_numpy import NumPy
 from rfnumeric.backend.on_torch import Torch
 from rfnumeric.typing import Array
 
-BACKENDS: dict[str, Library] = {cls.name: cls() for cls in (NumPy, CuPy, Torch, ArrayAPIStrict)}
+BACKENDS: dict[str, Library] = {cls.name: cls() for cls in (NumPy, CuPy, Torch, ArrayAPIStrict, JAX)}
 """Name → library; a new backend's class stands in this line."""
 
 STANDARD = Library()

@@ -12,7 +12,7 @@ EXIT_USAGE, EXIT_INTERRUPTED = 2, 130
 Out = Annotated[Path | None, typer.Option(help="Folder for results.json and plots.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the JSON of results.json to standard output.")]
 DataDir = Annotated[Path | None, typer.Option(help="Folder of the data sets. Default: $RFNUMERIC_DATA, else a cache.")]
-BackendName = Annotated[str, typer.Option(help="numpy, cupy, torch or array-api-strict.")]
+BackendName = Annotated[str, typer.Option(help="numpy, cupy, torch, array-api-strict or jax.")]
 DeviceName = Annotated[str | None, typer.Option(help="Device of the backend, e.g. 0 (CuPy) or cuda:0 (PyTorch).")]
 DTypeName = Annotated[str, typer.Option(help="float32 or float64.")]
 BatchSize = Annotated[int, typer.Option(help="Samples of a batch.")]
