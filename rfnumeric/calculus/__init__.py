@@ -2,8 +2,6 @@
 
 from rfnumeric.calculus.gauss_newton import gauss_newton_step
 from rfnumeric.calculus.jacobians import (
-    JacobianOperator,
-    MatrixFree,
     activation_jacobians,
     finite_difference_jacobian,
     jacobian,
@@ -11,9 +9,9 @@ from rfnumeric.calculus.jacobians import (
     push_forward,
 )
 from rfnumeric.calculus.newton import Certificate, NewtonResult, certificate, hildebrandt_graves, lipschitz
+from rfnumeric.calculus.operators import JacobianOperator, ReciprocalOperator
 from rfnumeric.calculus.reciprocals import (
     LayerReciprocal,
-    ReciprocalOperator,
     activation_reciprocals,
     angle,
     reciprocal_properties,
@@ -25,7 +23,6 @@ __all__ = [
     "Certificate",
     "JacobianOperator",
     "LayerReciprocal",
-    "MatrixFree",
     "NewtonResult",
     "ReciprocalOperator",
     "activation_jacobians",

@@ -1,7 +1,8 @@
 """The damped Gauss–Newton step of the whole network and its block-diagonal form (v1 A.4, v2 A.5), as a reference.
 
-Both solve in the space of the batch's outputs, where the Gram matrix of the Jacobian needs no Jacobian of the weights:
-J_{W_l}J_{W_l}ᵀ between samples s and t is (h_{l−1}(s)·h_{l−1}(t)) · J_{a_l}(s)J_{a_l}(t)ᵀ.
+Both solve in the space of the batch's outputs, where the Gram matrix of a dense layer's Jacobian needs no Jacobian of
+the weights: J_{W_l}J_{W_l}ᵀ between samples s and t is (h_{l−1}(s)·h_{l−1}(t)) · J_{a_l}(s)J_{a_l}(t)ᵀ. Where layers
+share W_l, J_{W_l} is the sum of theirs. The Jacobian of another map's weights is formed.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ import math
 
 from rfnumeric import kernels
 from rfnumeric.backend import array_namespace, device_of, transpose
-from rfnumeric.calculus.jacobians import check_single
+from rfnumeric.calculus.jacobians import check_single, output_jacobians
+from rfnumeric.calculus.parameters import parameter_rows
+from rfnumeric.calculus.sweeps import as_rows
 from rfnumeric.linalg import pinv
-from rfnumeric.nn.network import Network
-from rfnumeric.nn.trace import Trace
+from rfnumeric.nn import Dense, Network, Trace
 from rfnumeric.typing import Array
 
 
@@ -36,7 +38,8 @@ def gauss_newton_step(
 
     Returns
     -------
-    list of array, shape (n_l, n_{l−1})
+    list of array, of the shapes of `Network.W`
+        By the layer that owns the weights, and None elsewhere.
 
     Raises
     ------
@@ -64,53 +67,78 @@ def gauss_newton_step(
     if not 0 <= damping < math.inf:
         raise ValueError(f"damping must be a finite number ≥ 0; got {damping!r}.")
     check_single(network)
-    xp = array_namespace(e)
-    J_a = dict(output_jacobians(network, trace))
-    grams = [None, *(batch_gram(J_a[l], trace.h[l - 1], has_bias=False) for l in range(1, network.L + 1))]
-    steps: list[Array | None] = [None]
-    dual = None if block_diagonal else _solve(sum(grams[2:], start=grams[1]), e, damping)
-    for l in range(1, network.L + 1):
-        z = _solve(grams[l], e, damping) if dual is None else dual
-        # Σ_s J_a(s)ᵀ z(s) h(s)ᵀ
-        delta = xp.matmul(xp.matrix_transpose(J_a[l]), z[..., None])[..., 0]
-        steps.append(xp.matmul(xp.matrix_transpose(delta), trace.h[l - 1]))
+    J = output_jacobians(network, trace)
+    grams = {k: parameter_gram(network, trace, J, k, bias=False) for k in network.trained}
+    first, *others = grams.values()
+    dual = None if block_diagonal else _solve(sum(others, start=first), e, damping)
+    steps: list[Array | None] = [None] * (network.L + 1)
+    for k in network.trained:
+        z = _solve(grams[k], e, damping) if dual is None else dual
+        for u in network.users[k]:
+            own = network.layers[u].map.grad(network.input(u, trace.h), pulled(J[u], z))
+            steps[k] = own if steps[k] is None else steps[k] + own
     return steps
 
 
-def output_jacobians(network: Network, trace: Trace) -> list[tuple[int, Array]]:
-    """Return (l, J_{a_l} = ∂h_L/∂a_l of each sample, shape (..., batch, n_L, n_l)) for l = L … 1.
-
-    J_{a_L} = D_L and J_{a_l} = J_{a_{l+1}} W_{l+1} D_l (v1/v2 §4.1).
-    """
-    d = trace.d_sigma[network.L]
-    xp = array_namespace(d)
-    J = d[..., :, None] * xp.eye(d.shape[-1], dtype=d.dtype, device=device_of(d))
-    found = [(network.L, J)]
-    for l in range(network.L - 1, 0, -1):
-        d = trace.d_sigma[l]
-        rows = xp.reshape(J, (*J.shape[:-3], -1, J.shape[-1]))
-        J = xp.reshape(kernels.matmul(rows, network.W[l + 1]), (*J.shape[:-1], d.shape[-1])) * d[..., None, :]
-        found.append((l, J))
-    return found
+def pulled(J: Array, z: Array) -> Array:
+    """Return Jᵀz of each sample, shape (..., batch, n_l), for J (..., batch, n_L, n_l) and z (..., batch, n_L)."""
+    return array_namespace(J).matmul(z[..., None, :], J)[..., 0, :]
 
 
-def batch_gram(J: Array, h: Array, has_bias: bool) -> Array:
-    """Return J_lJ_lᵀ, shape (..., batch·n_L, batch·n_L): between samples s and t (h(s)·h(t)) J_{a_l}(s)J_{a_l}(t)ᵀ.
+def parameter_gram(network: Network, trace: Trace, J: list[Array], k: int, *, bias: bool) -> Array:
+    """Return J_kJ_kᵀ for the Jacobian of the batch's outputs with respect to W_k, or to W_k and b_k.
 
     Parameters
     ----------
-    J : array, shape (..., batch, n_L, n_l)
-        J_{a_l} of each sample.
-    h : array, shape (..., batch, n_{l−1})
-        The layer's input.
-    has_bias : bool
+    network : Network
+    trace : Trace
+    J : list of array, shape (..., batch, n_L, n_l)
+        J_{a_l} of each sample, by layer.
+    k : int
+        The layer that owns the weights.
+    bias : bool
+        Whether b_k belongs to the parameters.
+
+    Returns
+    -------
+    array, shape (..., batch·n_L, batch·n_L)
+    """
+    if not isinstance(network.layers[k].map, Dense):
+        rows = [as_rows(parameter_rows(network, trace, k, J, wrt)) for wrt in (("W", "b") if bias else ("W",))]
+        whole = rows[0] if len(rows) == 1 else array_namespace(rows[0]).concat(rows, axis=-1)
+        return kernels.matmul(whole, transpose(whole))
+    total = None
+    users = network.users[k]
+    h = {u: network.input(u, trace.h) for u in users}
+    for i, u in enumerate(users):
+        for v in users[i:]:
+            G = batch_gram(J[u], h[u], J[v], h[v], bias)
+            G = G if u == v else G + transpose(G)
+            total = G if total is None else total + G
+    return total
+
+
+def batch_gram(J: Array, h: Array, J_other: Array, h_other: Array, bias: bool) -> Array:
+    """Return J_lJ_mᵀ of two dense layers: between samples s and t (h(s)·h(t)) J_{a_l}(s)J_{a_m}(t)ᵀ.
+
+    Parameters
+    ----------
+    J, J_other : array, shape (..., batch, n_L, n_l)
+        J_{a_l} of each sample; twice the same for J_lJ_lᵀ.
+    h, h_other : array, shape (..., batch, n_{l−1})
+        The layers' inputs.
+    bias : bool
         Whether the parameter is [W b], whose input is [h 1].
+
+    Returns
+    -------
+    array, shape (..., batch·n_L, batch·n_L)
     """
     xp = array_namespace(J)
     *lead, batch, n_L, _ = J.shape
-    rows = xp.reshape(J, (*lead, batch * n_L, J.shape[-1]))
-    outputs = xp.reshape(kernels.matmul(rows, transpose(rows)), (*lead, batch, n_L, batch, n_L))
-    inputs = kernels.matmul(h, transpose(h)) + (1 if has_bias else 0)
+    outputs = kernels.matmul(as_rows(J), transpose(as_rows(J_other)))
+    outputs = xp.reshape(outputs, (*lead, batch, n_L, batch, n_L))
+    inputs = kernels.matmul(h, transpose(h_other)) + (1 if bias else 0)
     return xp.reshape(outputs * inputs[..., :, None, :, None], (*lead, batch * n_L, batch * n_L))
 
 

@@ -1,17 +1,19 @@
 """The Jacobians of a network's output (v1/v2 §4.1): dense, by recursion, matrix-free and by finite differences.
 
 Every Jacobian is that of h_L, one sample at a time: ∂h_L/∂h_l, ∂h_L/∂a_l, ∂h_L/∂(vec W_l)ᵀ and ∂h_L/∂b_l. Since
-e = h_L − h_L*, they are those of the error vector too. vec stacks columns: entry (i, j) of W_l is entry j·n_l + i.
+e = h_L − h_L*, they are those of the error vector too. vec stacks columns: entry (i, j) of a dense W_l is entry
+j·n_l + i, and the first index of any W runs fastest. They are total derivatives: along all paths, where layers have
+several readers, and through all the layers that use W_l, where these share it.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import math
 
-from rfnumeric import kernels
 from rfnumeric.backend import array_namespace, device_of, eps
-from rfnumeric.nn.network import Network
-from rfnumeric.nn.trace import Trace
+from rfnumeric.calculus.parameters import count, parameter_rows, unvec, users_of
+from rfnumeric.calculus.sweeps import by_sample, derivatives, output_units, sweep_down, sweep_up
+from rfnumeric.nn import Network, Trace
 from rfnumeric.typing import Array
 
 WRT = ("h", "a", "W", "b")
@@ -40,15 +42,23 @@ def activation_jacobians(network: Network, trace: Trace) -> list[Array]:
     >>> bool((J[0][0] == W).all())
     True
     """
-    h = trace.h[network.L]
-    xp = array_namespace(h)
-    n = h.shape[-1]
-    J: list[Array] = [None] * (network.L + 1)
-    J[network.L] = xp.eye(n, dtype=h.dtype, device=device_of(h)) + xp.zeros_like(h)[..., :, None]
-    for l in range(network.L - 1, -1, -1):
-        J_a = J[l + 1] * trace.d_sigma[l + 1][..., None, :]
-        J[l] = xp.matmul(J_a, network.W[l + 1][..., None, :, :])
-    return J
+    return _by_layer(network, trace, 0)[0]
+
+
+def output_jacobians(network: Network, trace: Trace, lowest: int = 1) -> list[Array]:
+    """Return [None, J_{a_1}, …, J_{a_L}], J_{a_l} = ∂h_L/∂a_l = J_{h_l} D_l, shape (..., batch, n_L, n_l) each.
+
+    Layers below `lowest` have None.
+    """
+    return _by_layer(network, trace, lowest)[1]
+
+
+def _by_layer(network: Network, trace: Trace, lowest: int) -> tuple[list[Array], list[Array]]:
+    """Return J_{h_l} and J_{a_l} by layer, all rows of all samples in one sweep."""
+    batch = trace.h[-1].shape[-2]
+    both = sweep_down(network, derivatives(network, trace), output_units(trace), lowest)
+    J_h, J_a = ([None if v is None else by_sample(v, batch) for v in values] for values in both)
+    return J_h, [None, *J_a[1:]]
 
 
 def jacobian(network: Network, trace: Trace, l: int, wrt: str = "W") -> Array:
@@ -61,16 +71,17 @@ def jacobian(network: Network, trace: Trace, l: int, wrt: str = "W") -> Array:
     l : int
         Layer, 1 … L (0 … L for ``"h"``).
     wrt : {"W", "h", "a", "b"}
-        ``"h"``: J_{h_l}; ``"a"`` and ``"b"``: J_{h_l} D_l; ``"W"``: h_{l−1}ᵀ ⊗ (J_{h_l} D_l).
+        ``"h"``: J_{h_l}; ``"a"``: J_{h_l} D_l, as for ``"b"`` of a dense layer; ``"W"``: J_{a_l} N(h_{l−1}), which is
+        h_{l−1}ᵀ ⊗ (J_{h_l} D_l) of a dense layer. Parameters that several layers use have the sum over these.
 
     Returns
     -------
-    array, shape (..., batch, n_L, n_l), or (..., batch, n_L, n_l·n_{l−1}) for ``"W"``
+    array, shape (..., batch, n_L, n_l), or (..., batch, n_L, entries of W_l or b_l)
 
     Raises
     ------
     ValueError
-        If `wrt` is unknown or there is no such layer.
+        If `wrt` is unknown, there is no such layer, or it has no such parameter.
 
     Notes
     -----
@@ -88,25 +99,9 @@ def jacobian(network: Network, trace: Trace, l: int, wrt: str = "W") -> Array:
      [0. 3. 0. 5.]]
     """
     check_layer(network, l, wrt)
-    J = _activation_jacobian(network, trace, l)
-    if wrt == "h":
-        return J
-    J = J * trace.d_sigma[l][..., None, :]
-    if wrt != "W":
-        return J
-    # h ⊗ J: block column j is h_j J_a, so that column j·n_l + i belongs to W_ij.
-    blocks = trace.h[l - 1][..., None, :, None] * J[..., :, None, :]
-    return array_namespace(J).reshape(blocks, (*J.shape[:-1], -1))
-
-
-def _activation_jacobian(network: Network, trace: Trace, l: int) -> Array:
-    """Return J_{h_l} alone, multiplied from the output down, which is the cheap side where n_L is small."""
-    h = trace.h[network.L]
-    xp = array_namespace(h)
-    J = xp.eye(h.shape[-1], dtype=h.dtype, device=device_of(h)) + xp.zeros_like(h)[..., :, None]
-    for k in range(network.L, l, -1):
-        J = xp.matmul(J * trace.d_sigma[k][..., None, :], network.W[k][..., None, :, :])
-    return J
+    if wrt in ("h", "a"):
+        return _by_layer(network, trace, l)[wrt == "a"][l]
+    return parameter_rows(network, trace, l, output_jacobians(network, trace, users_of(network, l)[0]), wrt)
 
 
 def push_forward(network: Network, trace: Trace, l: int, delta_h: Array) -> Array:
@@ -123,10 +118,7 @@ def push_forward(network: Network, trace: Trace, l: int, delta_h: Array) -> Arra
     -------
     array, shape (..., batch, n_L)
     """
-    transpose = array_namespace(delta_h).matrix_transpose
-    for k in range(l + 1, network.L + 1):
-        delta_h = trace.d_sigma[k] * kernels.matmul(delta_h, transpose(network.W[k]))
-    return delta_h
+    return sweep_up(network, derivatives(network, trace), trace, h={l: delta_h})
 
 
 def pull_back(network: Network, trace: Trace, l: int, v: Array) -> Array:
@@ -143,117 +135,7 @@ def pull_back(network: Network, trace: Trace, l: int, v: Array) -> Array:
     -------
     array, shape (..., batch, n_l)
     """
-    for k in range(network.L, l, -1):
-        v = kernels.matmul(v * trace.d_sigma[k], network.W[k])
-    return v
-
-
-class MatrixFree:
-    """A real matrix known by its two products; ``scipy.sparse.linalg.aslinearoperator`` accepts it as it is.
-
-    Attributes
-    ----------
-    shape : tuple of int
-    dtype : dtype
-    """
-
-    shape: tuple[int, int]
-    dtype: Any
-
-    def matvec(self, x: Array) -> Array:
-        """Return the product with a vector, shape (columns,) or (columns, 1)."""
-        raise NotImplementedError
-
-    def rmatvec(self, y: Array) -> Array:
-        """Return the transpose's product with a vector, shape (rows,) or (rows, 1)."""
-        raise NotImplementedError
-
-    def to_dense(self) -> Array:
-        """Return the matrix, column by column; for small ones."""
-        xp, like = self._like()
-        eye = xp.eye(self.shape[1], dtype=like.dtype, device=device_of(like))
-        return xp.stack([self.matvec(eye[:, k]) for k in range(self.shape[1])], axis=-1)
-
-    def _like(self) -> tuple[Any, Array]:
-        raise NotImplementedError
-
-    @staticmethod
-    def _vector(x: Array, length: int, name: str) -> Array:
-        if tuple(x.shape) not in ((length,), (length, 1)):
-            raise ValueError(f"{name} must have shape ({length},) or ({length}, 1); got {tuple(x.shape)}.")
-        return array_namespace(x).reshape(x, (length,))
-
-
-class JacobianOperator(MatrixFree):
-    """The Jacobian of the whole batch's h_L, matrix-free: two sweeps of the network's size a product.
-
-    The rows are (sample, output); the columns are vec W_l, b_l, or (sample, unit) for the block-diagonal Jacobians with
-    respect to h_l and a_l.
-
-    Parameters
-    ----------
-    network : Network
-        A single network, no population.
-    trace : Trace
-    l : int
-    wrt : {"W", "h", "a", "b"}
-
-    Raises
-    ------
-    ValueError
-        If the network is a population, or `wrt` or the layer is unknown.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from rfnumeric.nn import Identity, Network
-    >>> network = Network([None, np.eye(2)], [None, None], Identity(), Identity())
-    >>> J = JacobianOperator(network, network.forward(np.asarray([[3.0, 5.0]])), 1)
-    >>> print(J.shape, J.matvec(np.asarray([1.0, 0.0, 0.0, 1.0])))
-    (2, 4) [3. 5.]
-    """
-
-    def __init__(self, network: Network, trace: Trace, l: int, wrt: str = "W") -> None:
-        check_single(network)
-        check_layer(network, l, wrt)
-        self.network, self.trace, self.l, self.wrt = network, trace, l, wrt
-        batch, n_L = trace.h[network.L].shape
-        n = network.sizes
-        columns = {"W": n[l] * n[l - 1], "b": n[l]}.get(wrt, batch * n[l])
-        self.batch, self.shape, self.dtype = batch, (batch * n_L, columns), trace.h[network.L].dtype
-
-    def _like(self) -> tuple[Any, Array]:
-        h = self.trace.h[self.network.L]
-        return array_namespace(h), h
-
-    def matvec(self, x: Array) -> Array:
-        """Return J x; see `MatrixFree.matvec`."""
-        x = self._vector(x, self.shape[1], "x")
-        xp, l, trace = array_namespace(x), self.l, self.trace
-        n_l = self.network.sizes[l]
-        if self.wrt == "W":
-            # x = vec X: row j of its reshaping is column j of X.
-            delta = kernels.matmul(trace.h[l - 1], xp.reshape(x, (-1, n_l)))
-        elif self.wrt == "b":
-            delta = x[None, :] + xp.zeros_like(trace.h[l])
-        else:
-            delta = xp.reshape(x, (self.batch, n_l))
-        if self.wrt != "h":
-            delta = trace.d_sigma[l] * delta
-        return xp.reshape(push_forward(self.network, trace, l, delta), (-1,))
-
-    def rmatvec(self, y: Array) -> Array:
-        """Return Jᵀ y; see `MatrixFree.rmatvec`."""
-        y = self._vector(y, self.shape[0], "y")
-        xp, l, trace = array_namespace(y), self.l, self.trace
-        v = pull_back(self.network, trace, l, xp.reshape(y, (self.batch, -1)))
-        if self.wrt != "h":
-            v = trace.d_sigma[l] * v
-        if self.wrt == "W":
-            v = kernels.matmul(xp.matrix_transpose(trace.h[l - 1]), v)
-        elif self.wrt == "b":
-            v = xp.sum(v, axis=0, dtype=v.dtype)
-        return xp.reshape(v, (-1,))
+    return sweep_down(network, derivatives(network, trace), v, l)[0][l]
 
 
 def finite_difference_jacobian(network: Network, x: Array, l: int, wrt: str = "W", step: float | None = None) -> Array:
@@ -276,45 +158,40 @@ def finite_difference_jacobian(network: Network, x: Array, l: int, wrt: str = "W
     Raises
     ------
     ValueError
-        If `wrt` or the layer is unknown.
+        If `wrt` is unknown, there is no such layer, or it has no such parameter.
     """
     check_layer(network, l, wrt)
     xp = array_namespace(x)
     size = eps(x) ** (1 / 3) if step is None else step
     at = network.forward(x)
-    base = {"h": at.h, "a": at.a, "W": network.W, "b": network.b}[wrt][l]
+    if wrt in ("h", "a"):
+        base = {"h": at.h, "a": at.a}[wrt][l]
+        shape: tuple[int, ...] = base.shape[-1:]
+    else:
+        layer = network.layers[l].map
+        shape = layer.weight_shape if wrt == "W" else layer.bias_shape  # type: ignore[assignment]
+        base = {"W": network.W, "b": network.b}[wrt][network.owner[l]]
     if base is None:
-        base = xp.zeros((network.sizes[l],), dtype=x.dtype, device=device_of(x))
+        base = xp.zeros(shape, dtype=x.dtype, device=device_of(x))
     columns = []
-    unit_shape = base.shape if wrt in ("W", "b") else base.shape[-1:]
-    count = 1
-    for length in unit_shape:
-        count *= length
-    for k in range(count):
-        flat = xp.astype(xp.arange(count, dtype=xp.int64, device=device_of(x)) == k, x.dtype) * size
-        # vec stacks columns, so the unit of a matrix is filled as its transpose.
-        unit = xp.matrix_transpose(xp.reshape(flat, unit_shape[::-1])) if wrt == "W" else flat
-        plus, minus = (_output(network, at, l, wrt, base + sign * unit) for sign in (1, -1))
+    entries = math.prod(shape)
+    for j in range(entries):
+        unit = xp.astype(xp.arange(entries, dtype=xp.int64, device=device_of(x)) == j, x.dtype) * size
+        plus, minus = (_output(network, at, l, wrt, base + sign * unvec(unit, shape)) for sign in (1, -1))
         columns.append((plus - minus) / (2 * size))
     return xp.stack(columns, axis=-1)
 
 
 def _output(network: Network, at: Trace, l: int, wrt: str, value: Array) -> Array:
     """Return h_L with one layer's quantity replaced by `value`."""
-    transpose = array_namespace(value).matrix_transpose
     if wrt == "h":
-        h = value
-    else:
-        a = value
-        if wrt == "W":
-            a = kernels.matmul(at.h[l - 1], transpose(value))
-            a = a if network.b[l] is None else a + network.b[l]
-        elif wrt == "b":
-            a = kernels.matmul(at.h[l - 1], transpose(network.W[l])) + value
-        h = network.activation(l).forward(a)
-    for k in range(l + 1, network.L + 1):
-        h = network.activation(k).layer(h, network.W[k], network.b[k])[1]
-    return h
+        return network.tail(l, [*at.h[:l], value])
+    if wrt == "a":
+        return network.tail(l, at.h, a=value)
+    k = network.owner[l]
+    W, b = list(network.W), list(network.b)
+    (W if wrt == "W" else b)[k] = value
+    return network.with_parameters(W, b).tail(k - 1, at.h)
 
 
 def check_layer(network: Network, l: int, wrt: str) -> None:
@@ -323,13 +200,15 @@ def check_layer(network: Network, l: int, wrt: str) -> None:
     Raises
     ------
     ValueError
-        If `wrt` is unknown or there is no such layer.
+        If `wrt` is unknown, there is no such layer, or it has no such parameter.
     """
     if wrt not in WRT:
         raise ValueError(f"wrt must be one of {', '.join(WRT)}; got {wrt!r}.")
     first = 0 if wrt == "h" else 1
     if not first <= l <= network.L:
         raise ValueError(f"l must lie in {first} … {network.L} for wrt={wrt!r}; got {l}. Layers count from 1.")
+    if wrt in ("W", "b") and not count(network.layers[l].map, wrt):
+        raise ValueError(f"layer {l}, {network.layers[l].map}, has no {wrt}; take wrt='h' or 'a'.")
 
 
 def check_single(network: Network) -> None:

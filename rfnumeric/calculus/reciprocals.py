@@ -1,35 +1,42 @@
 """The reciprocals B_l and 𝓑_l of a network's Jacobians (v1/v2 §4.2), and what each of them satisfies.
 
-B_L = I and B_l = W_{l+1}⁺ D_{l+1}⁺ B_{l+1}; for the weights 𝓑_l = (h_{l−1}/‖h_{l−1}‖²) ⊗ (D_l⁺ B_l). They stand beside
-the Jacobians in `nn`, which may use `linalg` for W⁺.
+B_L = I and B_l = W_{l+1}⁺ D_{l+1}⁺ B_{l+1}; for the weights 𝓑_l = N(h_{l−1})ᵀ(N(h_{l−1})N(h_{l−1})ᵀ)⁺ D_l⁺ B_l, with
+a_l = N(h_{l−1})W_l, which is (h_{l−1}/‖h_{l−1}‖²) ⊗ (D_l⁺ B_l) in a dense layer. Where several layers read h_l, what
+they send is summed; where they share weights, so are their 𝓑: that is what the learning rules do, and no reciprocal of
+the sum of their Jacobians.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any
 
-from rfnumeric import kernels
 from rfnumeric.backend import array_namespace, device_of, to_float, to_numpy
 from rfnumeric.calculus.gauss_newton import gauss_newton_step
-from rfnumeric.calculus.jacobians import (
-    MatrixFree,
-    activation_jacobians,
-    check_layer,
-    check_single,
-    jacobian,
-    pull_back,
-)
+from rfnumeric.calculus.jacobians import activation_jacobians, check_layer, check_single, jacobian
+from rfnumeric.calculus.parameters import parameter_rows, users_of, vec
+from rfnumeric.calculus.sweeps import Route, by_sample, derivatives, output_units, sweep_down
 from rfnumeric.linalg import condition_number, pinv, satisfied_conditions
-from rfnumeric.nn.activations import reciprocal_diagonal
-from rfnumeric.nn.network import Network
-from rfnumeric.nn.trace import Trace
+from rfnumeric.nn import Network, Trace, reciprocal_diagonal
 from rfnumeric.typing import Array
 
 
 def layer_pinvs(network: Network) -> list[Array | None]:
-    """Return [None, None, W_2⁺, …, W_L⁺]; the chain of reciprocals starts at W_2⁺."""
-    return [None, None, *(pinv(W) for W in network.W[2:])]
+    """Return M(W_l)⁺ as `rfnumeric.nn.Map.pinv` has it, by the layer that owns the weights.
+
+    [None, None, W_2⁺, …, W_L⁺] of a chain of dense layers: the recursion starts at W_2⁺.
+    """
+    return network.fed_by(lambda k: network.layers[k].map.pinv(network.W[k], pinv))
+
+
+def reciprocals(network: Network, trace: Trace, W_pinv: list[Array | None]) -> Route:
+    """Return the route of the reciprocals: D_l⁺, M(W_l)⁺ down and its transpose up."""
+    layers, owner = network.layers, network.owner
+    return Route(
+        [None if d is None else reciprocal_diagonal(d) for d in trace.d_sigma],
+        lambda l, s: layers[l].map.undo(W_pinv[owner[l]], s),
+        lambda l, v: layers[l].map.undo_transposed(W_pinv[owner[l]], v),
+    )
 
 
 def activation_reciprocals(network: Network, trace: Trace, W_pinv: list[Array | None] | None = None) -> list[Array]:
@@ -39,8 +46,9 @@ def activation_reciprocals(network: Network, trace: Trace, W_pinv: list[Array | 
     ----------
     network : Network
     trace : Trace
-    W_pinv : list of array, shape (..., n_{l−1}, n_l), optional
-        Stand-ins for W_l⁺, l = 2 … L. Default: the exact pseudoinverses.
+    W_pinv : list of array, shape (..., n_{l−1}, n_l) of a dense layer, optional
+        Stand-ins for W_l⁺, by the layer that owns the weights, for those of `Network.fed`: l = 2 … L of a chain.
+        Default: the exact pseudoinverses.
 
     Returns
     -------
@@ -57,19 +65,24 @@ def activation_reciprocals(network: Network, trace: Trace, W_pinv: list[Array | 
     [[0.5  0.  ]
      [0.   0.25]]
     """
+    return _by_layer(network, trace, W_pinv, 1)[0]
+
+
+def _by_layer(
+    network: Network, trace: Trace, W_pinv: list[Array | None] | None, lowest: int
+) -> tuple[list[Array], list[Array]]:
+    """Return B_l and D_l⁺B_l by layer."""
     W_pinv = layer_pinvs(network) if W_pinv is None else W_pinv
-    h = trace.h[network.L]
-    xp = array_namespace(h)
-    B: list[Array] = [None] * (network.L + 1)
-    B[network.L] = xp.eye(h.shape[-1], dtype=h.dtype, device=device_of(h)) + xp.zeros_like(h)[..., :, None]
-    for l in range(network.L - 1, 0, -1):
-        D_pinv_B = reciprocal_diagonal(trace.d_sigma[l + 1])[..., :, None] * B[l + 1]
-        B[l] = xp.matmul(W_pinv[l + 1][..., None, :, :], D_pinv_B)  # type: ignore[index]
-    return B
+    both = sweep_down(network, reciprocals(network, trace, W_pinv), output_units(trace), lowest)
+    batch, transpose = trace.h[-1].shape[-2], array_namespace(trace.h[-1]).matrix_transpose
+    B, D_pinv_B = ([None if v is None else transpose(by_sample(v, batch)) for v in values] for values in both)
+    return B, D_pinv_B
 
 
 def weight_reciprocal(network: Network, trace: Trace, l: int, W_pinv: list[Array | None] | None = None) -> Array:
-    """Return 𝓑_l = (h_{l−1}/‖h_{l−1}‖²) ⊗ (D_l⁺ B_l), the reciprocal of J_{W_l}, dense.
+    """Return 𝓑_l = N(h_{l−1})ᵀ(N(h_{l−1})N(h_{l−1})ᵀ)⁺ D_l⁺ B_l, the reciprocal of J_{W_l}, dense.
+
+    (h_{l−1}/‖h_{l−1}‖²) ⊗ (D_l⁺ B_l) of a dense layer; 0 for a silent input, as the pseudoinverse is.
 
     Parameters
     ----------
@@ -81,86 +94,26 @@ def weight_reciprocal(network: Network, trace: Trace, l: int, W_pinv: list[Array
 
     Returns
     -------
-    array, shape (..., batch, n_l·n_{l−1}, n_L)
+    array, shape (..., batch, entries of W_l, n_L)
+        The sum over the layers that use W_l, as updates are.
 
     Notes
     -----
     Departs from v1/v2 §4.2 as printed, (1/‖a‖²) a_{l−1}ᵀ ⊗ B_l: h for a, no transpose, and the own layer's D_l⁺.
-    It is the exact pseudoinverse of J_{W_l} whenever D_l⁺B_l is that of J_{h_l}D_l.
+    It is the exact pseudoinverse of a dense layer's J_{W_l} whenever D_l⁺B_l is that of J_{a_l}. Of another map
+    J_{W_l}𝓑_l = J_{a_l}D_l⁺B_l where NNᵀ is regular, since J_{W_l} = J_{a_l}N, so that Penrose conditions 1 to 3 carry
+    over; condition 4 does where NNᵀ commutes with D_l⁺B_lJ_{a_l}.
     """
     check_layer(network, l, "W")
-    B = activation_reciprocals(network, trace, W_pinv)[l]
-    D_pinv_B = reciprocal_diagonal(trace.d_sigma[l])[..., :, None] * B
-    h = trace.h[l - 1]
-    xp = array_namespace(h)
-    u = h / xp.sum(h * h, axis=-1, keepdims=True, dtype=h.dtype)
-    blocks = u[..., :, None, None] * D_pinv_B[..., None, :, :]
-    return xp.reshape(blocks, (*h.shape[:-1], -1, B.shape[-1]))
-
-
-class ReciprocalOperator(MatrixFree):
-    """B_l or 𝓑_l of one sample, matrix-free; a product costs one sweep through the W⁺.
-
-    Parameters
-    ----------
-    network : Network
-        A single network, no population.
-    trace : Trace
-        Of a batch of one sample.
-    l : int
-    wrt : {"W", "h"}
-        ``"W"``: 𝓑_l, shape (n_l·n_{l−1}, n_L); ``"h"``: B_l, shape (n_l, n_L).
-    W_pinv : list of array, optional
-        See `activation_reciprocals`.
-
-    Raises
-    ------
-    ValueError
-        If the batch has not one sample: a batch's mean of reciprocals is no reciprocal of its Jacobian.
-    """
-
-    def __init__(
-        self, network: Network, trace: Trace, l: int, wrt: str = "W", W_pinv: list[Array | None] | None = None
-    ) -> None:
-        check_single(network)
-        check_layer(network, l, wrt)
-        if wrt not in ("W", "h"):
-            raise ValueError(f"wrt must be 'W' or 'h'; got {wrt!r}.")
-        if trace.h[0].shape[-2] != 1:
-            raise ValueError(f"trace must be of one sample; got {trace.h[0].shape[-2]}. Take the samples one by one.")
-        self.network, self.trace, self.l, self.wrt = network, trace, l, wrt
-        self.W_pinv = layer_pinvs(network) if W_pinv is None else W_pinv
-        n = network.sizes
-        self.shape = (n[l] * n[l - 1] if wrt == "W" else n[l], n[-1])
-        self.dtype = trace.h[network.L].dtype
-
-    def _like(self) -> tuple[Any, Array]:
-        h = self.trace.h[self.network.L]
-        return array_namespace(h), h
-
-    def matvec(self, x: Array) -> Array:
-        """Return B_l x, or vec of D_l⁺ B_l x h_{l−1}ᵀ/‖h_{l−1}‖²; see `MatrixFree.matvec`."""
-        xp = array_namespace(x)
-        v = xp.reshape(self._vector(x, self.shape[1], "x"), (1, -1))
-        for k in range(self.network.L, self.l, -1):
-            v = kernels.matmul(v * reciprocal_diagonal(self.trace.d_sigma[k]), xp.matrix_transpose(self.W_pinv[k]))
-        if self.wrt == "W":
-            h = self.trace.h[self.l - 1]
-            v = xp.matrix_transpose(h) * (v * reciprocal_diagonal(self.trace.d_sigma[self.l])) / xp.sum(h * h)
-        return xp.reshape(v, (-1,))
-
-    def rmatvec(self, y: Array) -> Array:
-        """Return the transpose's product; see `MatrixFree.rmatvec`."""
-        xp = array_namespace(y)
-        v = self._vector(y, self.shape[0], "y")
-        if self.wrt == "W":
-            h = self.trace.h[self.l - 1]
-            v = kernels.matmul(h, xp.reshape(v, (h.shape[-1], -1))) / xp.sum(h * h)
-            v = v * reciprocal_diagonal(self.trace.d_sigma[self.l])
-        v = xp.reshape(v, (1, -1))
-        for k in range(self.l + 1, self.network.L + 1):
-            v = kernels.matmul(v, self.W_pinv[k]) * reciprocal_diagonal(self.trace.d_sigma[k])
-        return xp.reshape(v, (-1,))
+    users = users_of(network, l)
+    D_pinv_B = _by_layer(network, trace, W_pinv, users[0])[1]
+    transpose = array_namespace(trace.h[-1]).matrix_transpose
+    rows: list[Array] = [None] * (network.L + 1)
+    for u in users:
+        # One Gram matrix a sample, for all n_L columns.
+        gram = network.layers[u].map.gram(network.input(u, trace.h)[..., None, :], False)
+        rows[u] = gram.solve(transpose(D_pinv_B[u]))
+    return transpose(parameter_rows(network, trace, l, rows))
 
 
 @dataclass(frozen=True)
@@ -182,7 +135,7 @@ class LayerReciprocal:
         σ₁/σ_min of J_{h_l} and B_l.
     angle_to_gradient, angle_to_gauss_newton : float
         Degrees between the batch's mean update of W_l by 𝓑_l and by the gradient, or by the block-diagonal
-        Gauss–Newton step.
+        Gauss–Newton step; NaN, and no `weight_conditions`, for a layer without weights.
     """
 
     layer: int
@@ -233,32 +186,41 @@ def reciprocal_properties(network: Network, x: Array, e: Array | None = None) ->
     W_pinv = layer_pinvs(network)
     J, B = activation_jacobians(network, trace), activation_reciprocals(network, trace, W_pinv)
     newton = gauss_newton_step(network, trace, e, block_diagonal=True)
-    return [_layer(network, trace, e, l, J[l], B[l], W_pinv, newton[l]) for l in range(1, network.L + 1)]
+
+    def layer(l: int) -> LayerReciprocal:
+        step = newton[network.owner[l]]
+        weights = (set(), math.nan, math.nan) if step is None else _of_weights(network, trace, e, l, W_pinv, step)
+        return LayerReciprocal(l, satisfied_conditions(J[l], B[l]), weights[0], *_activity(J[l], B[l]), *weights[1:])
+
+    return [layer(l) for l in range(1, network.L + 1)]
 
 
-def _layer(
-    network: Network, trace: Trace, e: Array, l: int, J: Array, B: Array, W_pinv: list[Array | None], newton: Array
-) -> LayerReciprocal:
+def _activity(J: Array, B: Array) -> tuple[float, float, float, float, float]:
+    """Return the errors, the distance and the condition numbers of `LayerReciprocal`."""
     xp = array_namespace(J)
-    transpose = xp.matrix_transpose
     J_pinv = pinv(J, method="svd")
-    weight = weight_reciprocal(network, trace, l, W_pinv)
-    # Σ over the batch of 𝓑_l e, and of the gradient: both as (n_{l−1}, n_l), the transposes of the updates.
-    update = xp.reshape(xp.sum(xp.matmul(weight, e[..., None]), axis=-3, dtype=e.dtype), (-1, J.shape[-1]))
-    delta = trace.d_sigma[l] * pull_back(network, trace, l, e)
-    gradient = xp.matmul(transpose(trace.h[l - 1]), delta)
-    return LayerReciprocal(
-        layer=l,
-        conditions=satisfied_conditions(J, B),
-        weight_conditions=satisfied_conditions(jacobian(network, trace, l, "W"), weight),
-        right_error=_identity_error(xp.matmul(J, B)),
-        left_error=_identity_error(xp.matmul(B, J)),
-        distance=_worst(_norm(B - J_pinv) / _norm(J_pinv)),
-        condition_J=_worst(condition_number(J)),
-        condition_B=_worst(condition_number(B)),
-        angle_to_gradient=angle(update, gradient),
-        angle_to_gauss_newton=angle(update, transpose(newton)),
+    return (
+        _identity_error(xp.matmul(J, B)),
+        _identity_error(xp.matmul(B, J)),
+        _worst(_norm(B - J_pinv) / _norm(J_pinv)),
+        _worst(condition_number(J)),
+        _worst(condition_number(B)),
     )
+
+
+def _of_weights(
+    network: Network, trace: Trace, e: Array, l: int, W_pinv: list[Array | None], newton: Array
+) -> tuple[set[int], float, float]:
+    """Return the conditions of 𝓑_l and the angles of its update."""
+    xp = array_namespace(e)
+    weight = weight_reciprocal(network, trace, l, W_pinv)
+    # Σ over the batch of 𝓑_l e, and of the gradient.
+    update = xp.sum(xp.matmul(weight, e[..., None])[..., 0], axis=-2, dtype=e.dtype)
+    delta = sweep_down(network, derivatives(network, trace), e, users_of(network, l)[0])[1]
+    rows = [None if d is None else d[..., None, :] for d in delta]
+    gradient = xp.sum(parameter_rows(network, trace, l, rows)[..., 0, :], axis=-2, dtype=e.dtype)
+    conditions = satisfied_conditions(jacobian(network, trace, l, "W"), weight)
+    return conditions, angle(update, gradient), angle(update, vec(newton, newton.ndim))
 
 
 def angle(u: Array, v: Array) -> float:

@@ -1,20 +1,26 @@
 """Theorem 1 (v1/v2 §4) along training: M‖T‖ of a rule's own map T, for one sample and one layer at a time.
 
 The unknown is y = W_l, the other layers held; F(y) = h_L − h_L* of one sample, A = J_{W_l} its Jacobian, and T the map
-from the sample's error e to the update that the rule would take with learning rate 1. By R(T) all iterates have
-the form W_l + d h_{l−1}ᵀ/‖h_{l−1}‖², which moves a_l by d: so the theorem is the same for the unknown a_l, with
-A = J_{a_l} (n_L × n_l) and T = ‖h_{l−1}‖² ∂δ_l/∂e (n_l × n_L), M and 1/‖T‖ both divided by ‖h_{l−1}‖, and M‖T‖
-unchanged. With a bias ‖h_{l−1}‖² + 1 takes the place of ‖h_{l−1}‖².
+from the sample's error e to the update that the rule would take with learning rate 1. With a bias y is [W_l b_l].
+
+In a dense layer all iterates have by R(T) the form W_l + d h_{l−1}ᵀ/‖h_{l−1}‖², which moves a_l by d: so the theorem is
+the same for the unknown a_l, with A = J_{a_l} (n_L × n_l) and T = ‖h_{l−1}‖² ∂δ_l/∂e (n_l × n_L), M and 1/‖T‖ both
+divided by ‖h_{l−1}‖, and M‖T‖ unchanged. Where N(h)N(h)ᵀ is diagonal with different entries s (local connections), it
+is the same for a_l/√s. Where it is not diagonal (convolutions), and where layers share weights, the unknown is W_l, in
+coordinates of R(T), of which there are at most n_L.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from rfnumeric.backend import array_namespace, device_of
-from rfnumeric.calculus.gauss_newton import output_jacobians
+from rfnumeric.calculus.jacobians import output_jacobians
 from rfnumeric.calculus.newton import lipschitz
+from rfnumeric.calculus.parameters import count, parameter_rows, unvec
 from rfnumeric.nn import Network, Trace
+from rfnumeric.nn.grams import ScalarGram
 from rfnumeric.typing import Array
 
 Deltas = Callable[[Network, Trace, Array], list[Array]]
@@ -42,7 +48,8 @@ def sample_contraction(
     Returns
     -------
     dict
-        ``"contraction"`` and ``"reciprocal_error"``, each a list of float64 arrays of the population's shape by layer.
+        ``"contraction"`` and ``"reciprocal_error"``, each a list of float64 arrays of the population's shape by the
+        layer that owns the weights; None elsewhere.
 
     Notes
     -----
@@ -59,39 +66,126 @@ def sample_contraction(
     trace = double.forward(to_double(trace.h[0][..., :samples, :]))
     e = to_double(e[..., :samples, :])
     maps = _update_maps(deltas, double, trace, samples)
+    J = output_jacobians(double, trace)
     found: dict[str, list[Array | None]] = {name: [None] * (network.L + 1) for name in RESULTS}
-    for l, A in output_jacobians(double, trace):
-        h = trace.h[l - 1]
-        xp = array_namespace(h)
-        squared = xp.sum(h * h, axis=-1) + (1 if network.has_bias else 0)
-        T = squared[..., None, None] * maps[l]
-        for name, value in zip(RESULTS, _one_layer(double, trace, l, A, T, e), strict=True):
-            found[name][l] = xp.sort(value, axis=-1)[..., samples // 2]
+    for k in network.trained:
+        gram = double.layers[k].map.gram(double.input(k, trace.h), double.b[k] is not None)
+        if len(network.users[k]) == 1 and isinstance(gram, ScalarGram):
+            problem = _in_activity(double, trace, k, J[k], maps[k], gram.s)
+        else:
+            problem = _in_weights(double, trace, k, J, maps)
+        for name, value in zip(RESULTS, _solve(problem, e), strict=True):
+            found[name][k] = array_namespace(value).sort(value, axis=-1)[..., samples // 2]
     return found
 
 
 RESULTS = ("contraction", "reciprocal_error")
 
 
-def _one_layer(network: Network, trace: Trace, l: int, A: Array, T: Array, e: Array) -> tuple[Array, Array]:
-    """Return M‖T‖ and ‖TAT − T‖/‖T‖ of each sample, shape (..., samples); NaN where T or A is not finite."""
+class Problem(NamedTuple):
+    """F, A, T and y₀ of each sample; `finite` tells where A and T are finite, and they are 0 elsewhere."""
+
+    F: Callable[[Array], Array]
+    A: Array
+    T: Array
+    y0: Array
+    finite: Array
+
+
+def _finite(A: Array, T: Array) -> tuple[Array, Array, Array]:
     xp = array_namespace(T)
     finite = xp.all(xp.isfinite(T), axis=(-2, -1)) & xp.all(xp.isfinite(A), axis=(-2, -1))
     A, T = (xp.where(finite[..., None, None], v, xp.zeros_like(v)) for v in (A, T))
+    return A, T, finite
+
+
+def _solve(problem: Problem, e: Array) -> tuple[Array, Array]:
+    """Return M‖T‖ and ‖TAT − T‖/‖T‖ of each sample, shape (..., samples); NaN where T or A is not finite."""
+    F, A, T, y0, finite = problem
+    xp = array_namespace(T)
     norm_T = xp.linalg.matrix_norm(T)
     TAT = xp.matmul(xp.matmul(T, A), T)
     error = xp.linalg.matrix_norm(TAT - T) / norm_T
-
-    def F(a: Array) -> Array:
-        """Return h_L, shape (..., samples, pairs, n_L), at a_l; F's constant h_L* drops out of M."""
-        rows = xp.reshape(a, (*a.shape[:-3], -1, a.shape[-1]))
-        return xp.reshape(network.tail(l, trace.h, a=rows), (*a.shape[:-1], -1))
-
     # ‖TᵀT‖ = ‖T‖², and TᵀT is small where T is tall.
     spectral = xp.sqrt(xp.linalg.svdvals(xp.matmul(xp.matrix_transpose(T), T))[..., 0])
     r = spectral * xp.linalg.vector_norm(e, axis=-1)
-    M = lipschitz(F, A, T, trace.a[l], r, samples=PAIRS)
+    M = lipschitz(F, A, T, y0, r, samples=PAIRS)
     return xp.where(finite, M * spectral, xp.nan), xp.where(finite, error, xp.nan)
+
+
+def _in_activity(network: Network, trace: Trace, l: int, J: Array, of_e: Array, s: Array) -> Problem:
+    """Pose the problem for a_l, or for a_l√(max s/s) where the entries of s differ.
+
+    Parameters
+    ----------
+    network : Network
+    trace : Trace
+    l : int
+    J : array, shape (..., samples, n_L, n_l)
+        J_{a_l}.
+    of_e : array, shape (..., samples, n_l, n_L)
+        ∂δ_l/∂e.
+    s : array, shape (..., samples, 1) or (..., samples, n_l)
+        Diagonal of N(h)N(h)ᵀ.
+    """
+    xp = array_namespace(J)
+    a = trace.a[l]
+    w = None
+    if s.shape[-1] > 1:
+        most = xp.max(s, axis=-1, keepdims=True)
+        w = xp.sqrt(s / xp.where(most > 0, most, xp.ones_like(most)))
+        J, s = J * w[..., None, :], xp.where(w > 0, s / xp.where(w > 0, w, xp.ones_like(w)), xp.zeros_like(s))
+    A, T, finite = _finite(J, s[..., :, None] * of_e)
+
+    def F(y: Array) -> Array:
+        """Return h_L, shape (..., samples, pairs, n_L); F's constant h_L* drops out of M."""
+        if w is not None:
+            y = a[..., None, :] + w[..., None, :] * (y - a[..., None, :])
+        below = trace.h if network.is_chain else [_repeated(h, y.shape[-2]) for h in trace.h]
+        rows = xp.reshape(y, (*y.shape[:-3], -1, y.shape[-1]))
+        return xp.reshape(network.tail(l, below, a=rows), (*y.shape[:-1], -1))
+
+    return Problem(F, A, T, a, finite)
+
+
+def _repeated(h: Array, times: int) -> Array:
+    """Repeat every row so many times."""
+    xp = array_namespace(h)
+    rows = h[..., :, None, :] + xp.zeros((times, 1), dtype=h.dtype, device=device_of(h))
+    return xp.reshape(rows, (*h.shape[:-2], -1, h.shape[-1]))
+
+
+def _in_weights(network: Network, trace: Trace, k: int, J: list[Array], maps: list[Array]) -> Problem:
+    """Pose the problem for [vec W_k, b_k] = y₀ + Qy with T = QR, for all the layers that use them."""
+    xp = array_namespace(trace.h[-1])
+    layer = network.layers[k].map
+    kinds = ("W",) if network.b[k] is None else ("W", "b")
+    of_e = [None if m is None else xp.matrix_transpose(m) for m in maps]
+
+    def as_parameters(by_layer: list[Array]) -> Array:
+        return xp.concat([parameter_rows(network, trace, k, by_layer, kind) for kind in kinds], axis=-1)
+
+    A, T, finite = _finite(as_parameters(J), xp.matrix_transpose(as_parameters(of_e)))
+    Q, R = xp.linalg.qr(T, mode="reduced")
+    weights = count(layer)
+
+    def F(y: Array) -> Array:
+        """Return h_L, shape (..., samples, pairs, n_L), one network a point: its weights are the unknown."""
+        moves = xp.matmul(y, xp.matrix_transpose(Q))
+        return xp.stack(
+            [xp.stack([at(s, moves[..., s, p, :]) for p in range(y.shape[-2])], axis=-2) for s in range(y.shape[-3])],
+            axis=-3,
+        )
+
+    def at(s: int, move: Array) -> Array:
+        W, b = list(network.W), list(network.b)
+        W[k] = W[k] + unvec(move[..., :weights], layer.weight_shape)  # type: ignore[arg-type]
+        if len(kinds) == 2:
+            b[k] = b[k] + unvec(move[..., weights:], layer.bias_shape)  # type: ignore[arg-type]
+        one = [h[..., s : s + 1, :] for h in trace.h[:k]]
+        return network.with_parameters(W, b).tail(k - 1, one)[..., 0, :]
+
+    return Problem(F, xp.matmul(A, Q), R, xp.zeros_like(R[..., 0]), finite)
 
 
 def _update_maps(deltas: Deltas, network: Network, trace: Trace, samples: int) -> list[Array | None]:

@@ -254,7 +254,7 @@ class Network:
             h.append(self.compute(k, h)[1])
         return h[self.L]
 
-    def scatter(self, l: int, v: Array, g: list[Array | None]) -> None:
+    def scatter(self, l: int, v: Array, g: list[Array | None], to_input: bool = False) -> None:
         """Add what layer l sends back to its sources.
 
         Parameters
@@ -263,13 +263,15 @@ class Network:
         v : array, shape (..., batch, n_in)
             For what its map reads.
         g : list of array
-            By layer; written to. The input gets nothing.
+            By layer; written to.
+        to_input : bool
+            Whether the input gets its part too, which no update needs.
         """
         layer, start = self.layers[l], 0
         for s in layer.read(l):
             whole = self.sizes[s.layer] if s.layer is not None else s.stop
             width = (whole if s.stop is None else s.stop) - s.start  # type: ignore[operator]
-            if s.layer:
+            if s.layer or (to_input and s.layer == 0):
                 part = v if not layer.sources else v[..., start : start + width]
                 add_to(g, s.layer, part if width == whole else padded(part, s.start, whole))  # type: ignore[arg-type]
             start += width

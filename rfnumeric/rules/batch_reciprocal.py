@@ -8,7 +8,8 @@ from typing import ClassVar
 
 from rfnumeric import kernels
 from rfnumeric.backend import array_namespace
-from rfnumeric.calculus.gauss_newton import batch_gram, output_jacobians
+from rfnumeric.calculus.gauss_newton import parameter_gram, pulled
+from rfnumeric.calculus.jacobians import output_jacobians
 from rfnumeric.linalg import pinv
 from rfnumeric.nn import Network, Trace
 from rfnumeric.rules.interface import Feedback, Rule
@@ -40,13 +41,15 @@ class BatchReciprocal(Rule):
     def deltas(self, network: Network, trace: Trace, e: Array, feedback: Feedback) -> list[Array]:
         """Return δ_l(s) = batch · J_{a_l}(s)ᵀ z_l(s), with z_l = (J_lJ_lᵀ + λ_dI)⁻¹ e over the batch's outputs.
 
-        Then mean_s δ_l(s) h_{l−1}(s)ᵀ is J_lᵀz_l. See `Rule.deltas`.
+        Then mean_s N(h_{l−1}(s))ᵀδ_l(s), summed over the layers that share W_l, is J_lᵀz_l. A layer without weights has
+        δ_l = 0. See `Rule.deltas`.
         """
-        delta: list[Array] = [None] * (network.L + 1)
-        for l, J in output_jacobians(network, trace):
-            z = self._solve(batch_gram(J, trace.h[l - 1], network.has_bias), e)
-            xp = array_namespace(z)
-            delta[l] = e.shape[-2] * xp.matmul(z[..., None, :], J)[..., 0, :]
+        J = output_jacobians(network, trace)
+        delta: list[Array] = [None, *(array_namespace(a).zeros_like(a) for a in trace.a[1:])]
+        for k in network.trained:
+            z = self._solve(parameter_gram(network, trace, J, k, bias=network.b[k] is not None), e)
+            for u in network.users[k]:
+                delta[u] = e.shape[-2] * pulled(J[u], z)
         return delta
 
     def _solve(self, G: Array, e: Array) -> Array:

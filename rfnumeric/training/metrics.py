@@ -6,12 +6,12 @@ Measuring changes nothing: it draws from none of the run's random streams and wr
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
 
-from rfnumeric import kernels
-from rfnumeric.backend import Backend, array_namespace, quiet, to_numpy, transpose
+from rfnumeric.backend import Backend, array_namespace, quiet, to_numpy
 from rfnumeric.calculus.theorem1 import first_samples, sample_contraction, to_double
 from rfnumeric.datasets import Dataset
 from rfnumeric.linalg import condition_number, penrose_residuals, pinv
@@ -38,7 +38,10 @@ METRICS = {
 """Name → what it is; all are dimensionless, one number a layer."""
 
 Metrics: TypeAlias = dict[str, list[float | None]]
-"""Metric → its values by layer 0 … L, indexed like `Network.W`; None where a layer has none or it is not finite."""
+"""Metric → its values by layer 0 … L, indexed like `Network.W`; None where a layer has none or it is not finite.
+
+Metrics of weights that several layers share stand at the layer that owns them.
+"""
 
 GAUSS_NEWTON_DAMPING = 0.1
 """λ_d of the Gauss–Newton step, relative to the mean eigenvalue of J_lJ_lᵀ."""
@@ -75,7 +78,8 @@ def measure(rule: Rule, network: Network, trace: Trace, e: Array, feedback: Feed
     -----
     ``gradient_cosine``
         ⟨U, G⟩/‖U‖‖G‖ of the update U_l = mean_batch δ_l h_{l−1}ᵀ by the rule and the gradient G_l, the same with
-        backpropagation's δ_l, both on the whole batch. Biases are left out, here and in the next.
+        backpropagation's δ_l, both on the whole batch; summed over the layers that share W_l. Biases are left out, here
+        and in the next.
     ``gauss_newton_cosine``
         Likewise with the block-diagonal Gauss–Newton step J_lᵀ(J_lJ_lᵀ + λ_dI)⁻¹e (v1 A.4, v2 A.5) of the batch's
         first samples, up to `GAUSS_NEWTON_SAMPLES`, with the rule's update on the same; λ_d is
@@ -184,26 +188,47 @@ def _cosines(rule: Rule, network: Network, trace: Trace, e: Array, feedback: Fee
     few, few_e = first_samples(trace, samples), e[..., :samples, :]
     few_delta = delta if samples == e.shape[-2] else rule.deltas(network, few, few_e, feedback)
     newton = BatchReciprocal(damping=GAUSS_NEWTON_DAMPING).deltas(network, few, few_e, {})
-    layers = range(1, network.L + 1)
     return {
-        "gradient_cosine": [None, *(_update_cosine(delta[l], gradient[l], trace.h[l - 1]) for l in layers)],
-        "gauss_newton_cosine": [None, *(_update_cosine(few_delta[l], newton[l], few.h[l - 1]) for l in layers)],
+        "gradient_cosine": _by_owner(network, lambda k: _update_cosine(network, trace, k, delta, gradient)),
+        "gauss_newton_cosine": _by_owner(network, lambda k: _update_cosine(network, few, k, few_delta, newton)),
     }
 
 
-def _update_cosine(delta: Array, other: Array, h: Array) -> Array:
-    """Return the cosine of two updates Σ δhᵀ of one layer; NaN if one of them is zero or not finite."""
-    u, v = (_scaled(kernels.matmul(transpose(_scaled(d)), h)) for d in (delta, other))
+def _by_owner(network: Network, value: Callable[[int], Array]) -> list[Array | None]:
+    return [value(k) if k in network.trained else None for k in range(network.L + 1)]
+
+
+def _update_cosine(network: Network, trace: Trace, k: int, delta: list[Array], other: list[Array]) -> Array:
+    """Return the cosine of two updates of W_k; NaN if one of them is zero or not finite."""
+    u, v = (_scaled_update(network, trace, k, d) for d in (delta, other))
     xp = array_namespace(u)
-    uv, uu, vv = (xp.sum(a * b, axis=(-2, -1), dtype=u.dtype) for a, b in ((u, v), (u, u), (v, v)))
+    axes = _weight_axes(network, k)
+    uv, uu, vv = (xp.sum(a * b, axis=axes, dtype=u.dtype) for a, b in ((u, v), (u, u), (v, v)))
     # √uu √vv and not √(uu vv): the cosine of an array to itself is then 1 to an ulp.
     return uv / (xp.sqrt(uu) * xp.sqrt(vv))
 
 
-def _scaled(u: Array) -> Array:
-    """Divide by the largest entry, whose square might be too large or too small for the dtype; 0 becomes NaN."""
+def _scaled_update(network: Network, trace: Trace, k: int, delta: list[Array]) -> Array:
+    """Return Σ N(h)ᵀδ over the batch and the layers that use W_k, times a number that keeps squares in range."""
+    users = network.users[k]
+    most = _largest(delta[users[0]], (-2, -1))
+    for l in users[1:]:
+        most = array_namespace(most).maximum(most, _largest(delta[l], (-2, -1)))
+    total: Array = None
+    for l in users:
+        own = network.layers[l].map.grad(network.input(l, trace.h), delta[l] / most)
+        total = own if total is None else total + own
+    return total / _largest(total, _weight_axes(network, k))
+
+
+def _weight_axes(network: Network, k: int) -> tuple[int, ...]:
+    return tuple(range(-len(network.layers[k].map.weight_shape), 0))
+
+
+def _largest(u: Array, axes: tuple[int, ...]) -> Array:
+    """Return the size of the largest entry, whose square might be too large or too small for the dtype."""
     xp = array_namespace(u)
-    return u / xp.max(xp.abs(u), axis=(-2, -1), keepdims=True)
+    return xp.max(xp.abs(u), axis=axes, keepdims=True)
 
 
 def _feedback_quality(rule: Rule, network: Network, feedback: Feedback) -> dict[str, list[Array | None]]:

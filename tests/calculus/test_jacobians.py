@@ -216,7 +216,7 @@ def test_arguments_are_checked():
         jacobian(network, trace, 4)
     with pytest.raises(ValueError, match=r"one sample; got 3"):
         ReciprocalOperator(network, trace, 1)
-    with pytest.raises(ValueError, match=r"x must have shape \(20,\)"):
+    with pytest.raises(ValueError, match=r"x must have shape \(..., 20\)"):
         JacobianOperator(network, trace, 1).matvec(np.zeros(3))
     with pytest.raises(ValueError, match=r"damping must be"):
         gauss_newton_step(network, trace, trace.h[-1], damping=-1.0)

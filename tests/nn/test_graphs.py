@@ -118,7 +118,7 @@ def test_residual_connections_and_parts_of_layers(backend64):
     assert network.fed == (2, 3, 4)
 
 
-@pytest.mark.parametrize("name", [name for name in RULES if name != "batch-reciprocal"])
+@pytest.mark.parametrize("name", RULES)
 @pytest.mark.parametrize("make", [recurrent, residual])
 def test_every_rule_runs_and_learns(name, make):
     backend = get_backend("numpy", dtype="float64")
