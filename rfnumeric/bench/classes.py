@@ -138,7 +138,7 @@ def run_topic(topic: str, settings: Settings, skipped: dict[str, str] | None = N
                     name = f"{topic}.{cls.__name__}.{method}"
                     try:
                         value, unit = run(topic, cls, method, params)
-                    except NotImplementedError as reason:
+                    except (NotImplementedError, ImportError) as reason:
                         skipped[f"{name} ({_text(params)})"] = str(reason)
                         continue
                     yield {"name": name, "params": params, "value": value, "unit": unit}
@@ -192,7 +192,7 @@ def _timed(
             instance = cls()
             try:
                 getattr(instance, "setup", _nothing)(*params.values())
-            except NotImplementedError as reason:
+            except (NotImplementedError, ImportError) as reason:
                 skipped[f"{label}.{method} ({_text(params)})"] = str(reason)
                 continue
             ready[params.get(CONTESTANT, method)] = (method, params, instance)
@@ -200,9 +200,12 @@ def _timed(
         calls = {name: _call(*entry) for name, entry in ready.items()}
         settle, rounds = getattr(cls, "settle", SETTLE), getattr(cls, "rounds", MOST_ROUNDS)
         sample = settings.sample if settings.quick else getattr(cls, "sample", settings.sample)
-        samples = measure(calls, budget, sample, settle, rounds)
-        each = {name: _per_unit(samples[name], *entry[1:]) for name, entry in ready.items()}
-        return [_result(cls, f"{label}.{ready[name][0]}", name, ready, each) for name in ready]
+        missing: dict[str, str] = {}
+        samples = measure(calls, budget, sample, settle, rounds, missing)
+        for name, reason in missing.items():
+            skipped[f"{label}.{ready[name][0]} ({_text(ready[name][1])})"] = reason
+        each = {name: _per_unit(samples[name], *ready[name][1:]) for name in samples}
+        return [_result(cls, f"{label}.{ready[name][0]}", name, ready, each) for name in each]
     finally:
         for _, params, instance in ready.values():
             getattr(instance, "teardown", _nothing)(*params.values())
@@ -298,7 +301,7 @@ def peak_memory(topic: str, cls: str, method: str, values: str) -> None:
     try:
         getattr(instance, "setup", _nothing)(*params)
         getattr(instance, method)(*params)
-    except NotImplementedError as reason:
+    except (NotImplementedError, ImportError) as reason:
         print(json.dumps({"skipped": str(reason)}))
         return
     print(json.dumps({"bytes": _peak_resident()}))

@@ -75,6 +75,24 @@ def targets_table(targets: Results) -> Table:
     return table
 
 
+def skipped_table(not_measured: dict[str, str]) -> list[Table]:
+    """Return what was not measured, and why, as a table for the terminal; none where all was."""
+    table = Table(title="Not measured", title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("What")
+    table.add_column("Why")
+    for names, reason in _by_reason(not_measured):
+        table.add_row(names, reason if reason.startswith("failed: ") else f"skipped: {reason}")
+    return [table] if not_measured else []
+
+
+def _by_reason(not_measured: dict[str, str]) -> list[tuple[str, str]]:
+    """Return each reason once, behind the first benchmark that it is of and the number of the others."""
+    reasons: dict[str, list[str]] = {}
+    for name, reason in not_measured.items():
+        reasons.setdefault(reason, []).append(name)
+    return [(f"{n[0]}{f', and {len(n) - 1} more' if len(n) > 1 else ''}", reason) for reason, n in reasons.items()]
+
+
 def missed(targets: Results) -> list[str]:
     """Return lines that count the targets and name each one that is missed, with its number and its limit."""
     counts = [sum(t["met"] is met for t in targets) for met in (True, False, None)]
@@ -147,13 +165,7 @@ def markdown(document: dict[str, Any], figures: Sequence[tuple[str, str]] = ()) 
         lines += _table(*_cells(rows, shared))
     if document["not_measured"]:
         lines += ["", "## Not measured", ""]
-        reasons: dict[str, list[str]] = {}
-        for name, reason in document["not_measured"].items():
-            reasons.setdefault(reason, []).append(name)
-        lines += [
-            f"- {reason}: {names[0]}{f', and {len(names) - 1} more' if len(names) > 1 else ''}"
-            for reason, names in reasons.items()
-        ]
+        lines += [f"- {reason}: {names}" for names, reason in _by_reason(document["not_measured"])]
     return "\n".join(lines) + "\n"
 
 

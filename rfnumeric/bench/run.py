@@ -6,14 +6,14 @@ import json
 import os
 import sys
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from rfnumeric.backend import BACKENDS, available_backends
 from rfnumeric.bench.classes import Settings, run_topic, topics
-from rfnumeric.bench.report import draw, markdown, results_tables, targets_table
+from rfnumeric.bench.report import draw, markdown, results_tables, skipped_table, targets_table
 from rfnumeric.bench.targets import TARGETS, exponents
 from rfnumeric.terminal import Screen
 from rfnumeric.training.environment import command, environment
@@ -21,6 +21,8 @@ from rfnumeric.training.files import plain, write_atomically, write_json
 from rfnumeric.training.folder import begin
 
 RESULTS_FILE = "results.json"
+FAILED = "failed: "
+"""How the reason of what raised an error begins, among those of ``not_measured``."""
 
 
 def publish(
@@ -71,33 +73,51 @@ def publish(
     usable = _backends(backends, skipped)
     settings = (Settings.quickly if quick else Settings)(peers=peers, backends=usable)
     results: list[dict[str, Any]] = []
+    said = {"topics": chosen, "threads": threads, "peers": peers, "quick": quick, "backends": list(usable)}
+    begin(out)
     with fixed_threads(threads):
-        interrupted = not _run(chosen, settings, results, skipped)
         here = environment()
-    document = {
-        "command": command(),
-        "environment": here,
-        "settings": {
-            "topics": chosen,
-            "threads": threads,
-            "peers": peers,
-            "quick": quick,
-            "backends": list(usable),
-            "gpus": _gpus(),
-        },
-        "results": results,
-        "targets": [target.evaluate(results) for target in TARGETS],
-        "exponents": exponents(results),
-        "not_measured": skipped,
-    }
+
+        def kept() -> dict[str, Any]:
+            document = _document({**said, "gpus": _gpus()}, here, results, skipped)
+            if out is not None:
+                write_json(out / RESULTS_FILE, document)
+            return document
+
+        interrupted = not _run(chosen, settings, results, skipped, kept)
+    document = kept()
     _show(document, out, as_json)
     if interrupted:
         raise KeyboardInterrupt
     return document
 
 
-def _run(chosen: Sequence[str], settings: Settings, results: list[dict[str, Any]], skipped: dict[str, str]) -> bool:
-    """Run the topics one after the other and add to `results`; return False after Ctrl-C, which keeps what there is."""
+def _document(
+    settings: dict[str, Any], here: dict[str, Any], results: list[dict[str, Any]], skipped: dict[str, str]
+) -> dict[str, Any]:
+    """Return what ``results.json`` holds."""
+    return {
+        "command": command(),
+        "environment": here,
+        "settings": settings,
+        "results": results,
+        "targets": [target.evaluate(results) for target in TARGETS],
+        "exponents": exponents(results),
+        "not_measured": skipped,
+    }
+
+
+def _run(
+    chosen: Sequence[str],
+    settings: Settings,
+    results: list[dict[str, Any]],
+    skipped: dict[str, str],
+    after_topic: Callable[[], object],
+) -> bool:
+    """Run the topics one after the other and add to `results`; return False after Ctrl-C, which keeps what there is.
+
+    A topic that fails is noted in `skipped`, and the others go on.
+    """
     screen = Screen(stderr=True)
     for i, topic in enumerate(chosen):
         started, before = time.perf_counter(), len(results)
@@ -108,22 +128,23 @@ def _run(chosen: Sequence[str], settings: Settings, results: list[dict[str, Any]
         except KeyboardInterrupt:
             skipped.update({f"topic {name}": "interrupted" for name in chosen[i:]})
             return False
+        except Exception as error:
+            skipped[f"topic {topic}"] = f"{FAILED}{type(error).__name__}: {error}"
+        after_topic()
         seconds = time.perf_counter() - started
-        screen.print(f"{topic}: {len(results) - before} results in {seconds:.0f} s", highlight=False)
+        screen.print(f"{topic}: {len(results) - before} results in {seconds:.0f} s")
     return True
 
 
 def _show(document: dict[str, Any], out: Path | None, as_json: bool) -> None:
     if out is not None:
-        begin(out)
-        write_json(out / RESULTS_FILE, document)
         figures = [(caption, file.name) for caption, file in draw(document, out)]
         write_atomically(out / "report.md", markdown(document, figures).encode())
     if as_json:
         json.dump(plain(document), sys.stdout, indent=2)
         sys.stdout.write("\n")
     screen = Screen(stderr=as_json)  # standard output is the JSON's
-    screen.print(*results_tables(document["results"]))
+    screen.print(*results_tables(document["results"]), *skipped_table(document["not_measured"]))
     # Some topics alone leave most targets without a number; only a whole run says "not measured".
     whole = set(document["settings"]["topics"]) == set(topics())
     shown = [t for t in document["targets"] if whole or t["measured"] is not None]

@@ -48,7 +48,12 @@ class Call:
 
 
 def measure(
-    calls: dict[str, Call], budget: float, sample: float, settle: float = SETTLE, most: int = MOST_ROUNDS
+    calls: dict[str, Call],
+    budget: float,
+    sample: float,
+    settle: float = SETTLE,
+    most: int = MOST_ROUNDS,
+    missing: dict[str, str] | None = None,
 ) -> dict[str, list[float]]:
     """Time several functions in interleaved rounds, so that the machine's noise hits all alike.
 
@@ -64,26 +69,42 @@ def measure(
         Seconds of rest before another contestant's turn.
     most : int
         Rounds at most.
+    missing : dict, optional
+        Takes name → reason of each function that needs what is not installed, as NotImplementedError or ImportError
+        says; the others are timed without it.
 
     Returns
     -------
     dict
         Name → seconds a call, one number a round.
+
+    Raises
+    ------
+    NotImplementedError
+        Where `missing` is not given.
+    ImportError
+        Likewise.
     """
     number: dict[str, int] = {}
     cost = 0.0
     for name, call in calls.items():
-        call.seconds(1)
+        try:
+            call.seconds(1)
+        except (NotImplementedError, ImportError) as reason:
+            if missing is None:
+                raise reason
+            missing[name] = str(reason)
+            continue
         once = call.seconds(1)
         number[name] = max(1, round(sample / max(once, 1e-9)))
         cost += settle + (number[name] + (number[name] > 1)) * once  # with the call that wakes
     rounds = min(max(int(budget / max(cost, 1e-9)), FEWEST_ROUNDS), most)
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    seconds: dict[str, list[float]] = {name: [] for name in number}
     with _without_garbage_collection():
         for r in range(rounds):
             # Every other round runs backwards, so that no contestant always follows the same one.
-            for name in list(calls)[:: 1 if r % 2 == 0 else -1]:
-                if len(calls) > 1:
+            for name in list(number)[:: 1 if r % 2 == 0 else -1]:
+                if len(number) > 1:
                     time.sleep(settle)
                     if number[name] > 1:  # wakes its own threads; a long call does so in its own time
                         calls[name].seconds(1)

@@ -80,7 +80,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _command() -> Any:
     """Return the whole command, its help spelled as far as standard output needs it."""
-    command = typer.main.get_command(app)
+    command, encoding = typer.main.get_command(app), getattr(sys.stdout, "encoding", None) or "utf-8"
     todo = [command]
     while todo:
         one = todo.pop()
@@ -88,7 +88,7 @@ def _command() -> Any:
         for part in (one, *one.params):
             for name in ("help", "short_help"):
                 if isinstance(text := getattr(part, name, None), str):
-                    setattr(part, name, spell(text, sys.stdout.encoding))
+                    setattr(part, name, spell(text, encoding))
     return command
 
 
@@ -100,7 +100,7 @@ def _complain(error: Any) -> int:
     text = _of_usage(error) if isinstance(error, _UsageError) else str(error)
     text = " ".join(text.split()) or type(error).__name__
     if isinstance(error, MemoryError):
-        text = f"not enough memory: {text}. Make the work smaller."
+        text = f"not enough memory: {text.rstrip('.')}."
     print(f"rfnumeric: {visible(text)}", file=sys.stderr)
     return EXIT_USAGE
 

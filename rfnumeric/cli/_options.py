@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import typer
 
 EXIT_USAGE, EXIT_INTERRUPTED = 2, 130
+MOST = 1_000_000
+"""Seeds, networks or trials that one call may ask for: more than anyone trains, and few enough to be counted."""
 
 Out = Annotated[Path | None, typer.Option(help="Folder for results.json and plots.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the JSON of results.json to standard output.")]
@@ -40,9 +42,9 @@ WithMetrics = Annotated[
     ),
 ]
 MetricsEvery = Annotated[int | None, typer.Option(help="The same after every so many epochs, from epoch 0 on.")]
-Epochs = Annotated[int, typer.Option(help="Passes over the training set.")]
+Epochs = Annotated[int, typer.Option(max=10**9, help="Passes over the training set.")]
 Seed = Annotated[int, typer.Option(help="Seed of weights, batches and noise.")]
-Seeds = Annotated[int, typer.Option(help="Seeds 0, 1, …, trained as one population.")]
+Seeds = Annotated[int, typer.Option(max=MOST, help="Seeds 0, 1, …, trained as one population.")]
 Quick = Annotated[bool, typer.Option(help="A small version, on the embedded digits: a minute or two.")]
 Resume = Annotated[bool, typer.Option(help="Go on from what --out already holds.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in --out.")]
@@ -83,6 +85,15 @@ def parse_numbers(
     if not numbers:
         raise ValueError(f"{option} must be {wanted}; got {text!r}.")
     return numbers
+
+
+def parse_integers(option: str, text: str) -> list[int]:
+    """Read whole numbers from 1 to a million, separated by commas, for the option of that name."""
+    wanted = f"whole numbers from 1 to {MOST} separated by commas, e.g. 2,5"
+    numbers = parse_numbers(option, text, wanted)
+    if not all(number.is_integer() and 1 <= number <= MOST for number in numbers):
+        raise ValueError(f"{option} must be {wanted}; got {text!r}.")
+    return [int(number) for number in numbers]
 
 
 def parse_metrics(metrics: bool, every: int | None) -> int | None:

@@ -9,6 +9,7 @@ import typer
 
 from rfnumeric.cli._options import (
     EXIT_INTERRUPTED,
+    MOST,
     AsJson,
     BackendName,
     DataDir,
@@ -27,7 +28,7 @@ app = typer.Typer(help="Run the papers' tables and figures again.", no_args_is_h
 Paper = Annotated[str, typer.Option(help="v1 or v2.")]
 PaperNetwork = Annotated[str, typer.Option(help="published (identity hidden layers), described (leaky ReLU) or both.")]
 PaperDataset = Annotated[str, typer.Option(help="mnist or cifar-10.")]
-PaperEpochs = Annotated[int | None, typer.Option(help="Passes over the training set. Default: the paper's.")]
+PaperEpochs = Annotated[int | None, typer.Option(max=10**9, help="Passes over the training set. Default: the paper's.")]
 Table1Out = default_out("rfnumeric-table1", "results.json, history.jsonl, curves.png")
 Figure4Out = default_out("rfnumeric-figure4", "results.json, history.jsonl, figure4.png")
 Figure1Out = default_out("rfnumeric-figure1", "results.json and figure1.png")
@@ -80,8 +81,8 @@ def figure4(
 
 @app.command("figure1")
 def figure1(
-    starts: Annotated[int, typer.Option(help="Starts of each form and radius.")] = 100,
-    iterations: Annotated[int, typer.Option(help="Steps of the coupled rule.")] = 400,
+    starts: Annotated[int, typer.Option(max=MOST, help="Starts of each form and radius.")] = 100,
+    iterations: Annotated[int, typer.Option(max=MOST, help="Steps of the coupled rule.")] = 400,
     seed: Annotated[int, typer.Option(help="Seed of the starts.")] = 0,
     overwrite: Overwrite = False,
     out: Figure1Out = None,

@@ -20,6 +20,7 @@ from rfnumeric.cli._options import (
     Seeds,
     default_out,
     load_dataset,
+    parse_integers,
     parse_names,
     parse_numbers,
 )
@@ -42,7 +43,7 @@ def initialization_map(
     activations: Annotated[str, typer.Option(help="Hidden activations.")] = "leaky-relu,tanh",
     optimizers: Annotated[str, typer.Option(help="Optimizers: sgd, adam.")] = "sgd,adam",
     seeds: Seeds = 5,
-    epochs: Annotated[int, typer.Option(help="Passes over the training images.")] = 3,
+    epochs: Annotated[int, typer.Option(max=10**9, help="Passes over the training images.")] = 3,
     beta2: Annotated[float | None, typer.Option(help="Adam's decay of the mean of G². Default: 0.999.")] = None,
     quick: Quick = False,
     data_dir: DataDir = None,
@@ -67,7 +68,7 @@ def initialization_map(
     chosen = job.cells(
         parse_names(optimizers),
         parse_names(activations),
-        job.DEPTHS if depths is None else [int(v) for v in parse_numbers("--depths", depths)],
+        job.DEPTHS if depths is None else parse_integers("--depths", depths),
         job.GAINS if gains is None else parse_numbers("--gains", gains),
     )
     data = job.first_images(load_dataset(dataset, data_dir), job.SAMPLES if samples is None else samples)
@@ -91,7 +92,7 @@ def initialization_map(
 def ablation(
     dataset: DatasetName = "mnist",
     seeds: Seeds = 3,
-    epochs: Annotated[int, typer.Option(help="Passes over the training set.")] = 6,
+    epochs: Annotated[int, typer.Option(max=10**9, help="Passes over the training set.")] = 6,
     trials: Annotated[
         str | None, typer.Option(help="Words that a trial's name must hold one of. Default: all.")
     ] = None,
@@ -135,7 +136,7 @@ def stability(
     batch_sizes: Annotated[str, typer.Option(help="Samples in a batch.")] = "32,512",
     optimizers: Annotated[str, typer.Option(help="Optimizers: sgd, adam.")] = "sgd,adam",
     seeds: Seeds = 2,
-    epochs: Annotated[int, typer.Option(help="Passes over the training set.")] = 3,
+    epochs: Annotated[int, typer.Option(max=10**9, help="Passes over the training set.")] = 3,
     quick: Quick = False,
     data_dir: DataDir = None,
     backend: BackendName = "numpy",
@@ -157,7 +158,7 @@ def stability(
         seeds, epochs = min(seeds, 2), 1
     chosen = job.cells(
         parse_names(optimizers),
-        [int(v) for v in parse_numbers("--batch-sizes", batch_sizes)],
+        parse_integers("--batch-sizes", batch_sizes),
         job.SLOPES if slopes is None else parse_numbers("--slopes", slopes),
     )
     data = load_dataset(dataset, data_dir)

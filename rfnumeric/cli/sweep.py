@@ -9,6 +9,7 @@ import typer
 
 from rfnumeric.cli._options import (
     EXIT_INTERRUPTED,
+    MOST,
     AsJson,
     BackendName,
     BatchSize,
@@ -44,8 +45,10 @@ def sweep(
             "random: all configurations as one population, to the last epoch."
         ),
     ] = "hyperopt",
-    configurations: Annotated[int, typer.Option(help="Configurations to try.")] = 20,
-    epochs: Annotated[int, typer.Option(help="Passes over the training set, at most: ASHA stops what lags.")] = 100,
+    configurations: Annotated[int, typer.Option(max=MOST, help="Configurations to try.")] = 20,
+    epochs: Annotated[
+        int, typer.Option(max=10**9, help="Passes over the training set, at most: ASHA stops what lags.")
+    ] = 100,
     lr_range: Annotated[str, typer.Option(help="Domain of the forward rate, drawn log-uniformly.")] = "1e-4,1e-2",
     feedback_lr_range: Annotated[
         str, typer.Option(help="Domain of the feedback rate of rf-parallel, likewise; no other rule has one.")

@@ -9,6 +9,7 @@ import typer
 
 from rfnumeric.cli._options import (
     EXIT_INTERRUPTED,
+    MOST,
     AsJson,
     BackendName,
     BatchSize,
@@ -62,7 +63,8 @@ def train(
     epochs: Epochs = 40,
     seed: Seed = 0,
     population: Annotated[
-        int | None, typer.Option(help="Train this many networks in one call, with seeds SEED, SEED + 1, ….")
+        int | None,
+        typer.Option(min=1, max=MOST, help="Train this many networks in one call, with seeds SEED, SEED + 1, …."),
     ] = None,
     input_scale: InputScale = "symmetric",
     refresh_every: Annotated[

@@ -98,9 +98,14 @@ class RunConfig:
             object.__setattr__(self, "rule", register(type(self.rule)).name)
         options = {name: tuple(v) if isinstance(v, list) else v for name, v in self.rule_options.items()}
         object.__setattr__(self, "rule_options", options)
+        sound = len(self.sizes) >= 2 and all(n >= 1 for n in self.sizes)
+        _require(
+            sound, "sizes", "at least two positive widths, e.g. 784,100,10", ",".join(map(str, self.sizes)) or "none"
+        )
         _require(self.batch_size >= 1, "batch_size", "at least 1", self.batch_size)
         _require(self.epochs >= 0, "epochs", "at least 0", self.epochs)
         _require(all(0 < v < float("inf") for v in _many(self.lr)), "lr", "positive and finite", self.lr)
+        _require(0 < self.gain < float("inf"), "gain", "positive and finite", self.gain)
         _require(0 <= self.spectrum_control < 1, "spectrum_control", "in [0, 1)", self.spectrum_control)
         _require(self.lr_schedule in SCHEDULES, "lr_schedule", f"one of {', '.join(SCHEDULES)}", self.lr_schedule)
         _require(self.input_scale in INPUT_SCALES, "input_scale", f"one of {', '.join(INPUT_SCALES)}", self.input_scale)

@@ -22,6 +22,7 @@ from rfnumeric.training.files import write_json_lines
 from rfnumeric.training.fingerprint import fingerprint
 from rfnumeric.training.folder import begin, claim
 from rfnumeric.training.history import EpochRecord
+from rfnumeric.training.memory import check_memory
 from rfnumeric.training.metrics import Metrics, measure_batch
 from rfnumeric.training.optimizers import scheduled_rate
 from rfnumeric.training.run import Member, Run, history_lines
@@ -116,6 +117,7 @@ class Loop:
         metrics_every: int | None = None,
     ) -> None:
         _check_fit(config, dataset)
+        check_memory(config)
         if metrics_every is not None and metrics_every < 1:
             raise ValueError(f"metrics_every must be at least 1 (epochs), or None; got {metrics_every}.")
         self.metrics_every = metrics_every

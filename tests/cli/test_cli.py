@@ -103,7 +103,7 @@ def test_divergence_is_a_result_and_says_what_helps(tmp_path):
         (["train", "--own-layer", "reciprocal"], "rule 'backprop' has no option own_layer"),
         (["train", "--lr", "fast"], "--lr must be numbers"),
         (["train", "--lr", ","], "--lr must be numbers"),
-        (["study", "map", "--depths", "x"], "--depths must be numbers"),
+        (["study", "map", "--depths", "x"], "--depths must be whole numbers"),
         (["train", "--lr", "-1"], "lr must be positive"),
         (["train", "--sizes", "784;10"], "--sizes must be widths"),
         (["train", "--sizes", "100,10"], "sizes must begin with 784"),
