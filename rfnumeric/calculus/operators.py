@@ -7,8 +7,9 @@ from collections.abc import Callable
 from rfnumeric.backend import array_namespace
 from rfnumeric.calculus.jacobians import check_layer, check_single
 from rfnumeric.calculus.parameters import count, unvec, users_of, vec
-from rfnumeric.calculus.reciprocals import layer_pinvs, reciprocals
+from rfnumeric.calculus.reciprocals import layer_pinvs, reciprocals, unit_inputs
 from rfnumeric.calculus.sweeps import Route, derivatives, sweep_down, sweep_up
+from rfnumeric.linalg._common import times_power_of_two
 from rfnumeric.linalg.matrix_free import MatrixFree
 from rfnumeric.nn import Network, Trace
 from rfnumeric.typing import Array
@@ -142,12 +143,18 @@ class ReciprocalOperator(_LayerOperator):
             raise ValueError(f"trace must be of one sample; got {trace.h[0].shape[-2]}. Take the samples one by one.")
         check_single(network)
         W_pinv = layer_pinvs(network) if W_pinv is None else W_pinv
-        super().__init__(network, trace, l, wrt, reciprocals(network, trace, W_pinv))
+        route = reciprocals(network, trace, W_pinv)
+        super().__init__(network, trace, l, wrt, route)
         self.shape = self._sizes
+        if wrt == "W":
+            # What is in units of a weight carries the power of two that the inputs were scaled by.
+            self.trace, exponent = unit_inputs(network, trace, l)
+            self._exponent = exponent[0, 0]
 
     def _solved(self, l: int, s: Array) -> Array:
         layer = self.network.layers[l].map
         return layer.gram(self.network.input(l, self.trace.h), False).solve(s)
 
     def _vector(self, x: Array, adjoint: bool) -> Array:
-        return self._each(self._up if adjoint else self._down, x)
+        found = self._each(self._up if adjoint else self._down, x)
+        return times_power_of_two(array_namespace(x), found, self._exponent) if self.wrt == "W" else found

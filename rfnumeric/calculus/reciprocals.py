@@ -9,14 +9,15 @@ the sum of their Jacobians.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from rfnumeric.backend import array_namespace, device_of, to_float, to_numpy
+from rfnumeric.backend import array_namespace, device_of, quiet, to_float, to_numpy
 from rfnumeric.calculus.gauss_newton import gauss_newton_step
 from rfnumeric.calculus.jacobians import activation_jacobians, check_layer, check_single, jacobian
 from rfnumeric.calculus.parameters import parameter_rows, users_of, vec
 from rfnumeric.calculus.sweeps import Route, by_sample, derivatives, output_units, sweep_down
 from rfnumeric.linalg import condition_number, pinv, satisfied_conditions
+from rfnumeric.linalg._common import scale, times_power_of_two
 from rfnumeric.nn import Network, Trace, reciprocal_diagonal
 from rfnumeric.typing import Array
 
@@ -79,6 +80,18 @@ def _by_layer(
     return B, D_pinv_B
 
 
+def unit_inputs(network: Network, trace: Trace, l: int) -> tuple[Trace, Array]:
+    """Return the trace with the activities of each sample times 2^k, and k, shape (..., batch, 1).
+
+    The largest input of W_l is then of size 1, so that ‖h‖² is in range; N being linear, 𝓑_l is 2^(−k) times as large.
+    """
+    xp = array_namespace(trace.h[-1])
+    read = xp.concat([network.input(u, trace.h) for u in users_of(network, l)], axis=-1)
+    exponent = -scale(xp, read[..., None, :])[1][..., None]
+    with quiet():  # other layers' activities may leave the range
+        return replace(trace, h=[times_power_of_two(xp, h, exponent) for h in trace.h]), exponent
+
+
 def weight_reciprocal(network: Network, trace: Trace, l: int, W_pinv: list[Array | None] | None = None) -> Array:
     """Return 𝓑_l = N(h_{l−1})ᵀ(N(h_{l−1})N(h_{l−1})ᵀ)⁺ D_l⁺ B_l, the reciprocal of J_{W_l}, dense.
 
@@ -107,13 +120,15 @@ def weight_reciprocal(network: Network, trace: Trace, l: int, W_pinv: list[Array
     check_layer(network, l, "W")
     users = users_of(network, l)
     D_pinv_B = _by_layer(network, trace, W_pinv, users[0])[1]
-    transpose = array_namespace(trace.h[-1]).matrix_transpose
+    xp = array_namespace(trace.h[-1])
+    trace, exponent = unit_inputs(network, trace, l)
     rows: list[Array] = [None] * (network.L + 1)
     for u in users:
         # One Gram matrix a sample, for all n_L columns.
         gram = network.layers[u].map.gram(network.input(u, trace.h)[..., None, :], False)
-        rows[u] = gram.solve(transpose(D_pinv_B[u]))
-    return transpose(parameter_rows(network, trace, l, rows))
+        rows[u] = gram.solve(xp.matrix_transpose(D_pinv_B[u]))
+    found = xp.matrix_transpose(parameter_rows(network, trace, l, rows))
+    return times_power_of_two(xp, found, exponent[..., None])
 
 
 @dataclass(frozen=True)

@@ -227,7 +227,8 @@ def reciprocal_derivative(
     own_layer : {"reciprocal", "derivative", "none"}
         Φ: D⁺ (the exact reciprocal of J_{W_l}), D, or the identity.
     normalize : bool
-        Whether δ carries the factor 1/‖h‖² of 𝓑_l; a row with h = 0 then gives δ = 0, as the pseudoinverse does.
+        Whether δ carries the factor 1/‖h‖² of 𝓑_l; a row with h = 0 then gives δ = 0, as the pseudoinverse does, and so
+        does a row whose ‖h‖² is below the smallest number of the dtype, since 1/‖h‖² is then above the largest.
     has_bias : bool
         Whether the parameter is [W b], whose input is [h 1], so that ‖h‖² + 1 takes the place of ‖h‖².
 

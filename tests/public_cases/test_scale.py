@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from rfnumeric.backend import to_numpy
+from rfnumeric.calculus import ReciprocalOperator, weight_reciprocal
 from rfnumeric.linalg import (
     KroneckerOperator,
     PinvOperator,
@@ -20,6 +21,7 @@ from rfnumeric.linalg import (
     ridge_solution,
     weight_reciprocal_operator,
 )
+from rfnumeric.nn import Identity, Network
 
 # Small integers: every entry is exact at every power of two.
 A = np.asarray([[4.0, 1.0, 2.0], [1.0, 3.0, 0.0], [2.0, 0.0, 5.0]])
@@ -120,3 +122,18 @@ def test_a_right_hand_side_has_its_own_scale() -> None:
     found = operator @ B.astype(np.float32)
     expected = np.linalg.inv(A) @ B / 1e-10
     np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("s", [1e-25, 1e25])
+def test_a_network_of_faint_activities(s: float) -> None:
+    W = A[:2, :2].astype(np.float32)
+    network = Network([None, np.eye(2, dtype=np.float32), W], [None] * 3, Identity(), Identity())
+    trace = network.forward((s * np.asarray([[3.0, 4.0]])).astype(np.float32))
+    expected = np.kron([[0.12], [0.16]], np.linalg.inv(A[:2, :2]))
+    close(weight_reciprocal(network, trace, 1)[0], expected, np.dtype(np.float32), s)
+    operator = ReciprocalOperator(network, trace, 1)
+    x, y = np.asarray([1.0, -2.0], np.float32), np.asarray([1.0, 2.0, -1.0, 0.5], np.float32)
+    close(operator.matvec(x), expected @ x, np.dtype(np.float32), s)
+    close(operator.rmatvec(y), expected.T @ y, np.dtype(np.float32), s)
+    silent = network.forward(np.zeros((1, 2), np.float32))
+    assert not weight_reciprocal(network, silent, 1).any()
