@@ -8,8 +8,8 @@ from rfnumeric import kernels
 from rfnumeric.audit.lab import Lab
 from rfnumeric.backend import quiet, to_float
 from rfnumeric.datasets import Dataset, load
-from rfnumeric.nn import Network, get_loss, init_network
-from rfnumeric.rules import Rule
+from rfnumeric.nn import Network, Trace, get_loss, init_network
+from rfnumeric.rules import Rule, training_step
 from rfnumeric.training.config import INPUT_SCALES, PAPER_SIZES
 from rfnumeric.typing import Array
 
@@ -42,18 +42,20 @@ def train_steps(lab: Lab, network: Network, rule: Rule, steps: int, lr: float, b
 
     Stops early once the loss is no longer finite, or a thousand times that of the first batch.
     """
+
+    def update(network: Network, trace: Trace) -> None:
+        network.update(trace, lr)
+
     feedback = rule.init(network, lab.streams.child("feedback"))
     loss, losses = get_loss("cross-entropy"), []
     with quiet():
         for step in range(steps):
             x, labels = digits(lab, batch, start=step * batch)
-            trace = network.forward(x)
-            e, value, _ = loss.evaluate(trace.h[-1], labels)
-            losses.append(to_float(value) / batch)
+            done = training_step(
+                rule, network, feedback, x, labels, loss=loss, update=update, streams=lab.streams, step=step
+            )
+            feedback = done.feedback
+            losses.append(to_float(done.loss) / batch)
             if not losses[-1] < 1e3 * losses[0]:
                 break
-            feedback = rule.sleep(network, feedback, lab.streams.child("sleep", step), step)
-            trace.delta = rule.deltas(network, trace, e, feedback)
-            feedback = rule.learn_feedback(network, trace, feedback, lab.streams.child("learn", step), step)
-            network.update(trace, lr)
     return losses

@@ -171,18 +171,9 @@ def _layer_contraction(lab: Lab, s: Sample, target: Array, l: int) -> float:
     T = lab.mm(lab.pinv(s.D(l)), s.B(l)) / size
 
     def F(y: Array) -> Array:
-        h = network_tail(s.network, l, size * y[None, :])
+        h = s.network.tail(l, s.trace.h, a=size * y[None, :])
         return (h - target)[0, ...]
 
     y0 = s.trace.a[l][0, ...] / size
     start = lab.norm2(T) * lab.norm(F(y0))
     return certificate(F, A, T, y0, start, samples=12).p
-
-
-def network_tail(network: Network, l: int, a: Array) -> Array:
-    """Return h_L for a given pre-activation of layer l."""
-    h = network.activation(l).forward(a)
-    if l == network.L:
-        return h
-    rest = Network([None, *network.W[l + 1 :]], [None] * (network.L - l + 1), network.hidden, network.output)
-    return rest.predict(h)

@@ -211,9 +211,8 @@ class Sample:
 
     def with_W(self, l: int, W: Array) -> Sample:
         """Return the sample with another W_l."""
-        changed = Network(list(self.network.W), self.network.b, self.network.hidden, self.network.output)
-        changed.W[l] = W
-        return Sample(self.lab, changed, self.x)
+        changed = [*self.network.W[:l], W, *self.network.W[l + 1 :]]
+        return Sample(self.lab, self.network.with_parameters(changed, self.network.b), self.x)
 
 
 def g(value: float) -> str:

@@ -10,6 +10,7 @@ from rfnumeric.rules.pseudo_backprop import PseudoBackprop
 from rfnumeric.rules.registry import RULES, get_rule, register, rule_names
 from rfnumeric.rules.rf_parallel import RFParallel
 from rfnumeric.rules.rf_two_phase import RFTwoPhase
+from rfnumeric.rules.step import Step, training_step
 
 __all__ = [
     "RULES",
@@ -23,7 +24,9 @@ __all__ = [
     "RFParallel",
     "RFTwoPhase",
     "Rule",
+    "Step",
     "get_rule",
     "register",
     "rule_names",
+    "training_step",
 ]

@@ -1,13 +1,7 @@
 """What a learning rule is: the calls that the training loop makes, and the feedback that a rule keeps between them.
 
-One training step is::
-
-    trace = network.forward(x)
-    e, loss, correct = loss.evaluate(trace.h[-1], y)
-    feedback = rule.sleep(network, feedback, streams, step)
-    trace.delta = rule.deltas(network, trace, e, feedback)
-    feedback = rule.learn_feedback(network, trace, feedback, streams, step)
-    network.update(trace, lr)    # or an optimizer's step along the same direction
+`rfnumeric.rules.training_step` makes the calls in their order: forward pass and error, `sleep`, `deltas`,
+`learn_feedback`, and the update of the weights.
 
 `sleep` sees no activity (exact refresh, noise-driven learning); `learn_feedback` sees the step's own trace, its `delta`
 included, and the weights that produced it, since it comes before the update. Everything broadcasts over a leading

@@ -10,7 +10,7 @@ import numpy as np
 from rfnumeric.backend import Backend, Streams, eps, get_backend, to_float, to_numpy
 from rfnumeric.linalg import condition_number
 from rfnumeric.nn import LOSSES, Network, Trace, init_network
-from rfnumeric.rules import Feedback, Rule
+from rfnumeric.rules import Feedback, Rule, training_step
 from rfnumeric.testing.conformance import _host, _require, _require_like
 from rfnumeric.typing import Array
 
@@ -108,14 +108,18 @@ class _Setting:
         return self.rule.deltas(self.network, self.trace, self.e if e is None else e, self.feedback)
 
     def step(self, i: int, lr: float) -> None:
-        """Take training step `i` in the loop's order."""
-        self.trace = self.network.forward(self.x)
-        self.e = LOSSES["cross-entropy"]().evaluate(self.trace.h[-1], self.labels)[0]
-        self.feedback = self.rule.sleep(self.network, self.feedback, self.streams.child("sleep", i), i)
-        self.trace.delta = self.deltas()
-        learn = self.streams.child("learn", i)
-        self.feedback = self.rule.learn_feedback(self.network, self.trace, self.feedback, learn, i)
-        self.network.update(self.trace, lr)
+        """Take training step `i`."""
+        self.feedback, self.trace, *_ = training_step(
+            self.rule,
+            self.network,
+            self.feedback,
+            self.x,
+            self.labels,
+            loss=LOSSES["cross-entropy"](),
+            update=lambda network, trace: network.update(trace, lr),
+            streams=self.streams,
+            step=i,
+        )
 
 
 def _arrays(setting: _Setting) -> dict[str, Array]:

@@ -13,7 +13,8 @@ import numpy as np
 
 from rfnumeric.backend import quiet, row_major, synchronize, to_numpy
 from rfnumeric.datasets import Dataset
-from rfnumeric.nn import Trace, get_loss
+from rfnumeric.nn import Network, Trace, get_loss
+from rfnumeric.rules import training_step
 from rfnumeric.training import checkpoint
 from rfnumeric.training.batches import DeviceData
 from rfnumeric.training.config import INPUT_SCALES, RunConfig
@@ -199,17 +200,25 @@ class Loop:
         return mean_loss, accuracy, np.full(len(self.members), seconds / len(self.members))
 
     def _step(self, step: int, x: Array, y: Array) -> tuple[Trace, Array, Array]:
-        """Take one training step; the order of the calls is the one that `rules.interface` states."""
+        """Take one training step; return its trace, loss and number of right answers."""
         lr = scheduled_rate(self.lr, self.config.lr_schedule, step, self.total_steps)
-        trace = self.network.forward(x)
-        e, loss, correct = self.loss.evaluate(trace.h[-1], y)
-        self.feedback = self.rule.sleep(self.network, self.feedback, self.streams.child("sleep", step), step)
-        trace.delta = self.rule.deltas(self.network, trace, e, self.feedback)
-        learn = self.streams.child("learn", step)
-        self.feedback = self.rule.learn_feedback(self.network, trace, self.feedback, learn, step)
-        self.optimizer_state = self.optimizer.update(self.network, trace, lr, self.optimizer_state, step)
-        if self.config.spectrum_control:
-            self.network.equalize_spectra(self.config.spectrum_control)
+
+        def update(network: Network, trace: Trace) -> None:
+            self.optimizer_state = self.optimizer.update(network, trace, lr, self.optimizer_state, step)
+            if self.config.spectrum_control:
+                network.equalize_spectra(self.config.spectrum_control)
+
+        self.feedback, trace, loss, correct = training_step(
+            self.rule,
+            self.network,
+            self.feedback,
+            x,
+            y,
+            loss=self.loss,
+            update=update,
+            streams=self.streams,
+            step=step,
+        )
         return trace, loss, correct
 
     def _per_member(self, values: list[Array]) -> np.ndarray:

@@ -14,7 +14,7 @@ from rfnumeric import kernels
 from rfnumeric.backend import Streams, get_backend
 from rfnumeric.datasets import load
 from rfnumeric.nn import Network, get_activation, get_loss
-from rfnumeric.rules import get_rule
+from rfnumeric.rules import get_rule, training_step
 
 ROOT = Path(__file__).parents[2]
 STEPS, BATCH = 50, 40
@@ -45,14 +45,13 @@ def batches():
 
 
 def engine_step(network, rule, feedback, x, labels, lr, streams, step):
-    """One step as in the docstring of `rfnumeric.rules.interface`."""
-    trace = network.forward(x)
-    e, _, _ = get_loss("cross-entropy").evaluate(trace.h[-1], labels)
-    feedback = rule.sleep(network, feedback, streams, step)
-    trace.delta = rule.deltas(network, trace, e, feedback)
-    feedback = rule.learn_feedback(network, trace, feedback, streams, step)
-    network.update(trace, lr)
-    return feedback
+    loss = get_loss("cross-entropy")
+
+    def update(network, trace):
+        network.update(trace, lr)
+
+    done = training_step(rule, network, feedback, x, labels, loss=loss, update=update, streams=streams, step=step)
+    return done.feedback
 
 
 @pytest.mark.parametrize("engine_kernels", ["reference", "accelerated"])

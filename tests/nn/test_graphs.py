@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from rfnumeric.backend import Streams, get_backend, to_numpy
-from rfnumeric.nn import Dense, Identity, Layer, Network, Source, Tanh, init_network, unroll
-from rfnumeric.rules import RULES, get_rule
+from rfnumeric.nn import Dense, Identity, Layer, Network, Source, Tanh, get_loss, init_network, unroll
+from rfnumeric.rules import RULES, get_rule, training_step
 
 T, N_X, N_H, N_OUT, BATCH = 4, 3, 5, 2, 6
 
@@ -129,14 +129,16 @@ def test_every_rule_runs_and_learns(name, make):
     feedback = rule.init(network, streams.child("init"))
     rate = {"rf-two-phase": 0.1, "rf-parallel": 0.1}.get(name, 0.02)
     losses = []
-    for step in range(300):
-        trace = network.forward(x)
-        e = trace.h[-1] - target
-        losses.append(float((e * e).sum()))
-        feedback = rule.sleep(network, feedback, streams.child("sleep", step), step)
-        trace.delta = rule.deltas(network, trace, e, feedback)
-        feedback = rule.learn_feedback(network, trace, feedback, streams.child("learn", step), step)
+
+    def update(network, trace):
         network.update(trace, rate)
+
+    for step in range(300):
+        done = training_step(
+            rule, network, feedback, x, target, loss=get_loss("mse"), update=update, streams=streams, step=step
+        )
+        feedback = done.feedback
+        losses.append(float(done.loss))
     assert losses[-1] < 0.5 * losses[0]
 
 
