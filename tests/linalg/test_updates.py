@@ -186,6 +186,46 @@ def test_drift_grows_without_refresh_and_stays_below_the_limit_with_it() -> None
     assert free.check() > 10 * max(1.0, float(np.median(kept.drift)))
 
 
+def follow(dtype: str, shape: tuple[int, int], updates: int, every: int) -> PinvTracker:
+    """Replace random rows, one after the other, and hold A⁺ to a fresh inverse at any time, not only after a check."""
+    rng = np.random.default_rng(9)
+    tracker = PinvTracker(rng.standard_normal(shape).astype(dtype))
+    for t in range(updates):
+        i = int(rng.integers(shape[0]))
+        row = rng.standard_normal(shape[1]).astype(dtype)
+        tracker.rank_one(np.eye(shape[0], dtype=dtype)[i], row - tracker.A[i])
+        if t % every == 0:
+            fresh = np.linalg.pinv(tracker.A.astype(float))
+            unit = max(shape) * np.finfo(dtype).eps * np.linalg.norm(tracker.A) * np.linalg.norm(fresh)
+            assert np.linalg.norm(tracker.X - fresh) <= 2 * tracker.limit * unit * np.linalg.norm(fresh)
+    return tracker
+
+
+@pytest.mark.parametrize(("dtype", "shape"), [("float32", (8, 12)), ("float32", (6, 6)), ("float64", (12, 5))])
+def test_a_chain_stays_within_its_bound(dtype: str, shape: tuple[int, int]) -> None:
+    tracker = follow(dtype, shape, 1500, 3)
+    assert tracker.updates == 1500
+    assert len(tracker.drift) >= 75
+    assert tracker.refreshes == sum(not ratio <= tracker.limit for ratio in tracker.drift)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("dtype", "shape"), [("float32", (8, 12)), ("float64", (8, 12))])
+def test_a_chain_of_a_hundred_thousand_updates(dtype: str, shape: tuple[int, int]) -> None:
+    tracker = follow(dtype, shape, 100_000, 50)
+    assert 0 < tracker.refreshes < 1000
+
+
+def test_a_passage_near_singular_is_noticed_at_once() -> None:
+    # A⁺ grows 10⁶ times and shrinks again: the second update leaves what the first one lost, eps·10¹² of float64.
+    tracker = PinvTracker(np.eye(3), check_every=1000)
+    e = np.eye(3)[0]
+    tracker.rank_one(e, (1e-6 / 3 - 1) * e)
+    tracker.rank_one(np.asarray([0.7, 0.1, 0.0]), e)
+    assert len(tracker.drift) == 2
+    assert test_ratio(tracker.A, tracker.X) < 30
+
+
 def test_tracker_columns(backend64) -> None:
     rng = np.random.default_rng(7)
     A = rng.standard_normal((2, 5, 3))
