@@ -39,12 +39,13 @@ _RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿⁱᵀᵃᵇᶜᵈᵉᵏ
 _LOWERED = "₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎ₐₑₒₓₕₖₗₘₙₚₛₜᵢⱼᵣᵤᵥ"
 _PIECES = re.compile(f"[{_RAISED}]+|[{_LOWERED}]+|[^\x00-\x7f]")
 _BIDIRECTIONAL = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
-# C0 without tab and line feed, DEL, C1; what reorders text; other ends of a line; the byte-order mark.
-_UNSEEN = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff{_BIDIRECTIONAL}]")
+# C0 without tab and line feed, DEL, C1; other ends of a line; the byte-order mark; bytes that are no
+# text, as lone surrogates; what reorders text.
+_UNSEEN = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff{_BIDIRECTIONAL}]")
 
 
 def visible(text: str) -> str:
-    r"""Return `text` with its control characters, and those that reorder it, as escapes; tab and line feed stay.
+    r"""Return `text` with its control characters, what reorders it, as escapes; tab and line feed stay.
 
     What a server, a file name, a data file or the environment says must not steer the terminal that shows it.
 

@@ -6,7 +6,9 @@ import gzip
 import hashlib
 import io
 import os
+import resource
 import tarfile
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -224,3 +226,105 @@ def test_folders_of_batches(batches, tmp_path, folder):
     (tmp_path / folder / "data_batch_2.bin").unlink()
     with pytest.raises(DataError, match=r"lacks data_batch_2\.bin"):
         load("cifar-10", tmp_path, download=False)
+
+
+EXTREMES = [0, 1, 9, 127, 128, 255]
+
+
+def mutate(rng: np.random.Generator, data: bytes) -> bytes:
+    """Damage a file in one of the ways in which disks, networks, other programs and attackers do."""
+    damaged, n = bytearray(data), len(data)
+    for _ in range(int(rng.integers(1, 4))):
+        at, long = int(rng.integers(0, n)), int(rng.integers(1, 64))
+        match int(rng.integers(0, 9)):
+            case 0:
+                damaged[at : at + 1] = bytes([damaged[at] ^ (1 << int(rng.integers(8)))]) if at < len(damaged) else b""
+            case 1:
+                damaged[at : at + long] = bytes([int(rng.choice(EXTREMES))]) * long
+            case 2:
+                del damaged[at:]
+            case 3:
+                damaged += rng.bytes(long)
+            case 4:
+                damaged[at:at] = damaged[at : at + long]
+            case 5:
+                del damaged[at : at + long]
+            case 6:  # of a header: dimensions, a gzip's flags, a tar's sizes
+                where = int(rng.integers(0, min(16, n)))
+                damaged[where] = int(rng.choice(EXTREMES))
+            case 7:
+                damaged[at:at] = gzip.compress(rng.bytes(long))
+            case 8:
+                damaged = bytearray(gzip.compress(bytes(damaged), 1))
+    return bytes(damaged)
+
+
+def hostile_tar(rng: np.random.Generator, contents: dict[str, bytes]) -> bytes:
+    """Return a tar with members that leave the folder, point elsewhere, lie about their size or have odd names."""
+    odd = (
+        "../out",
+        "/etc/out",
+        f"{BATCHES}/../../out",
+        f"{BATCHES}/\udcff\x1b[2J",
+        f"{BATCHES}/test_batch.bin",
+        "x" * 300,
+    )
+    kinds = (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE, tarfile.REGTYPE,
+             tarfile.GNUTYPE_SPARSE, tarfile.DIRTYPE, b"Z")  # fmt: skip
+    file, forms = io.BytesIO(), (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT)
+    with tarfile.open(fileobj=file, mode="w", format=forms[int(rng.integers(2))], errors="surrogateescape") as tar:
+        members = [(f"{BATCHES}/{name}", data) for name, data in contents.items()]
+        for _ in range(int(rng.integers(1, 4))):
+            members.insert(int(rng.integers(len(members) + 1)), (str(rng.choice(odd)), None))
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            info.size = 0 if data is None else len(data)
+            if data is None:
+                info.type, info.linkname = kinds[int(rng.integers(len(kinds)))], "/etc/passwd"
+                info.pax_headers = {} if rng.random() < 0.5 else {"size": str(rng.choice(["-1", "9" * 30, "nan"]))}
+            tar.addfile(info, io.BytesIO(data or b""))
+    packed = file.getvalue()
+    return gzip.compress(packed, 1) if rng.random() < 0.5 else packed
+
+
+def check_damaged(name: str, directory) -> bool:
+    """Load a set from damaged files: True for the right data, False for one clear DataError, and nothing else."""
+    started = time.monotonic()
+    try:
+        load(name, directory, download=False)  # which compares every file with its checksum
+        return True
+    except DataError as error:
+        text = str(error)
+        assert "\n" not in text
+        assert not any(ord(c) < 32 or 127 <= ord(c) < 160 or 0xD800 <= ord(c) < 0xE000 for c in text), text
+        return False
+    finally:
+        assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize("count", [200, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_damaged_and_hostile_files(digits, batches, tmp_path, count):
+    """Each ends in the right data or one clear error, soon and in little memory; nothing appears beside the files."""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for name, data in digits.items():
+        put(tmp_path / "mnist" / name, data)
+    pack(tmp_path / "pack.tar.gz", batches)
+    archive = (tmp_path / "pack.tar.gz").read_bytes()
+    (tmp_path / "pack.tar.gz").unlink()
+    places = {*tmp_path.rglob("*"), tmp_path / "cifar-10-binary.tar.gz"}
+    outcomes = {True: 0, False: 0}
+    for seed in range(count):
+        rng = np.random.default_rng([31, seed])
+        if seed % 2:
+            name = list(digits)[int(rng.integers(4))]
+            packed = gzip.compress(digits[name], 1) if rng.random() < 0.5 else digits[name]
+            put(tmp_path / "mnist" / name, mutate(rng, packed))
+            outcomes[check_damaged("mnist", tmp_path)] += 1
+            put(tmp_path / "mnist" / name, digits[name])
+        else:
+            made = mutate(rng, archive) if seed % 4 else hostile_tar(rng, batches)
+            put(tmp_path / "cifar-10-binary.tar.gz", made)
+            outcomes[check_damaged("cifar-10", tmp_path)] += 1
+    assert outcomes[False] > count / 2
+    assert {*tmp_path.rglob("*")} <= places
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - most) * 1024 < 500 << 20
