@@ -27,6 +27,7 @@ QUICK: dict[str, list[str]] = {
     "audit": ["J05", "W01"],
     "bench": ["--quick", "startup"],
     "info": [],
+    "rules": ["rf-two-phase"],
     "reproduce table1": ["--quick", "--epochs", "1", "--seeds", "1"],
     "reproduce figure4": ["--quick", "--epochs", "1"],
     "reproduce figure1": ["--starts", "2", "--iterations", "20"],

@@ -1,4 +1,4 @@
-"""What other packages add: rules and data sets that they declare as entry points, found by name and loaded when asked.
+"""What other packages add: rules, data sets and networks, declared as entry points, found by name, loaded when asked.
 
 A package declares them in its metadata, e.g. in ``setup.cfg``::
 
@@ -7,6 +7,8 @@ A package declares them in its metadata, e.g. in ``setup.cfg``::
         my-rule = my_package.rules:MyRule
     rfnumeric.datasets =
         my-data = my_package.data:load
+    rfnumeric.networks =
+        my-network = my_package.networks:layers
 """
 
 from __future__ import annotations
@@ -17,8 +19,9 @@ from typing import Any
 
 from rfnumeric.errors import PluginError
 
-RULES, DATASETS = "rfnumeric.rules", "rfnumeric.datasets"
-"""Groups: a class derived from `rfnumeric.rules.Rule`; a function of no arguments that returns a `Dataset`."""
+RULES, DATASETS, NETWORKS = "rfnumeric.rules", "rfnumeric.datasets", "rfnumeric.networks"
+"""Groups: a class derived from `rfnumeric.rules.Rule`; a function of no arguments that returns a `Dataset`; a function
+like those of `rfnumeric.nn.ARCHITECTURES`, of the images' shape and the number of classes, that returns layers."""
 
 
 @functools.cache
@@ -28,7 +31,7 @@ def found(group: str) -> dict[str, EntryPoint]:
     Parameters
     ----------
     group : str
-        `RULES` or `DATASETS`.
+        `RULES`, `DATASETS` or `NETWORKS`.
     """
     return {point.name: point for point in sorted(entry_points(group=group))}
 
@@ -39,7 +42,7 @@ def load(group: str, name: str) -> Any:
     Parameters
     ----------
     group : str
-        `RULES` or `DATASETS`.
+        `RULES`, `DATASETS` or `NETWORKS`.
     name : str
         One of `found`.
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from rfnumeric._version import __version__
-from rfnumeric.cli import audit, bench, compare, datasets, info, reproduce, study, sweep, train
+from rfnumeric.cli import audit, bench, compare, datasets, info, reproduce, rules, study, sweep, train
 from rfnumeric.cli._options import EXIT_INTERRUPTED, EXIT_USAGE
 from rfnumeric.errors import RFNumericError
 from rfnumeric.spelling import spell, visible
@@ -26,7 +26,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 # In the order in which --help lists them.
-for command in (compare.compare, train.train, sweep.sweep, audit.audit, bench.bench, info.info):
+app.command()(compare.compare)
+app.command(cls=train.TrainCommand)(train.train)
+for command in (rules.rules, sweep.sweep, audit.audit, bench.bench, info.info):
     app.command()(command)
 app.add_typer(reproduce.app, name="reproduce")
 app.add_typer(datasets.app, name="datasets")
@@ -111,7 +113,9 @@ def _of_usage(error: Any) -> str:
     if context is None:
         return text
     known = [*getattr(context.command, "commands", {})]
-    known += [o for p in context.command.params for o in (*p.opts, *p.secondary_opts) if o.startswith("--")]
+    known += [
+        o for p in context.command.get_params(context) for o in (*p.opts, *p.secondary_opts) if o.startswith("--")
+    ]
     wrong = getattr(error, "option_name", None) or text.partition("No such command '")[2].partition("'")[0]
     close = difflib.get_close_matches(wrong, known, n=1, cutoff=0.6) if wrong else []
     more = f"Did you mean {close[0]}?" if close else f"See {context.command_path} --help."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -22,6 +22,7 @@ from rfnumeric.cli._options import (
     Initializer,
     InputScale,
     MetricsEvery,
+    NetworkName,
     OptimizerName,
     Overwrite,
     RuleName,
@@ -35,148 +36,82 @@ from rfnumeric.cli._options import (
     parse_numbers,
     parse_sizes,
 )
+from rfnumeric.cli._settings import SettingsCommand
+
+
+class TrainCommand(SettingsCommand):
+    """`train`, its options in panels."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        network = "network sizes hidden output negative_slope init gain bias"
+        results = "metrics metrics_every resume overwrite out as_json"
+        panels = {"Network": network, "Where to run": "backend device dtype", "Results": results}
+        names = {name: panel for panel, listed in panels.items() for name in listed.split()}
+        for parameter in self.params:
+            parameter.rich_help_panel = names.get(parameter.name, "Training")  # type: ignore[attr-defined]
 
 
 def train(
+    ctx: typer.Context,
     rule: RuleName = "backprop",
     dataset: DatasetName = "mnist-5k",
     data_dir: DataDir = None,
-    sizes: Sizes = None,
-    hidden: Annotated[str, typer.Option(help="identity, leaky-relu, leaky-softplus or tanh.")] = "leaky-relu",
-    output: Annotated[str, typer.Option(help="Activation of the last layer; as --hidden.")] = "leaky-relu",
-    negative_slope: Slope = 0.01,
-    init: Initializer = "he-normal",
-    gain: Annotated[float, typer.Option(help="Factor on the initial weights.")] = 1.0,
-    spectrum_control: Annotated[
-        float, typer.Option(help="β of W ← W − β(WWᵀ/s² − I)W after each step: keeps singular values together.")
-    ] = 0.0,
-    bias: Bias = False,
     loss: Annotated[str, typer.Option(help="cross-entropy or mse.")] = "cross-entropy",
-    lr: Annotated[str, typer.Option(help="Learning rate; several, separated by commas, make a population.")] = "0.001",
+    lr: Annotated[str, typer.Option(help="Learning rate; several (0.1,0.3) make a population.")] = "0.001",
     optimizer: OptimizerName = "sgd",
     lr_schedule: Schedule = "constant",
-    momentum: Annotated[float | None, typer.Option(help="momentum: μ of v ← μv + G. (default: 0.9)")] = None,
-    beta1: Annotated[float | None, typer.Option(help="adam: decay of the mean of G. (default: 0.9)")] = None,
-    beta2: Annotated[float | None, typer.Option(help="adam: decay of the mean of G². (default: 0.999)")] = None,
-    epsilon: Annotated[float | None, typer.Option(help="adam: ε beside √v. (default: 1e-08)")] = None,
     batch_size: BatchSize = 40,
     epochs: Epochs = 40,
     seed: Seed = 0,
-    population: Annotated[
-        int | None,
-        typer.Option(min=1, max=MOST, help="Train this many networks in one call, with seeds SEED, SEED + 1, …."),
-    ] = None,
+    population: Annotated[int | None, typer.Option(help="Networks in one call: SEED, SEED + 1, ….")] = None,
     input_scale: InputScale = "symmetric",
-    refresh_every: Annotated[
-        int | None,
-        typer.Option(help="rf-two-phase, pseudo-backprop, mean-reciprocal: steps between refreshes. (default: 20)"),
-    ] = None,
-    pinv: Annotated[
-        str | None,
-        typer.Option(
-            help="rf-two-phase, pseudo-backprop: auto, svd, cholesky, ben-israel-cohen; rf-two-phase also "
-            "data-weighted, recirculation. (default: auto)"
-        ),
-    ] = None,
-    own_layer: Annotated[
-        str | None,
-        typer.Option(help="rf-*: the own layer's factor: reciprocal (D⁺), derivative (D), none. (default: reciprocal)"),
-    ] = None,
-    normalize: Annotated[
-        bool | None,
-        typer.Option(
-            "--normalize/--no-normalize",
-            help="rf-*: divide by ‖h‖² (default: normalize); mean-reciprocal*: by its mean (default: no-normalize).",
-        ),
-    ] = None,
-    weight_damping: Annotated[
-        float | None,
-        typer.Option(help="rf-two-phase, pseudo-backprop: λ of Wᵀ(WWᵀ + λI)⁻¹, relative. (default: 0.0)"),
-    ] = None,
-    derivative_damping: Annotated[float | None, typer.Option(help="rf-*: λ of D⁺ = D/(D² + λ). (default: 0.0)")] = None,
-    sleep_lr: Annotated[
-        float | None, typer.Option(help="rf-two-phase with recirculation: its rate η. (default: 0.1)")
-    ] = None,
-    sleep_batch: Annotated[
-        int | None, typer.Option(help="rf-two-phase with recirculation: noise samples of a sleep. (default: 256)")
-    ] = None,
-    feedback_lr: Annotated[float | None, typer.Option(help="rf-parallel: rate η of W⁺. (default: 7.5683e-05)")] = None,
-    start: Annotated[str | None, typer.Option(help="rf-parallel: first W⁺: pinv or random. (default: pinv)")] = None,
-    feedback_init: Annotated[
-        str | None, typer.Option(help="feedback-alignment: initializer of the fixed matrices. (default: he-normal)")
-    ] = None,
-    damping: Annotated[
-        float | None,
-        typer.Option(help="mean-reciprocal*, batch-reciprocal: λ, relative to the mean eigenvalue. (default: 0.1)"),
-    ] = None,
-    derivatives: Annotated[
-        str | None,
-        typer.Option(help="mean-reciprocal*: D at all layers on the way, or at the own one alone. (default: all)"),
-    ] = None,
-    moment_decay: Annotated[
-        float | None, typer.Option(help="mean-reciprocal: decay of D's running moments. (default: 0.99)")
-    ] = None,
-    unbiased: Annotated[
-        bool | None,
-        typer.Option(
-            "--unbiased/--no-unbiased",
-            help="mean-reciprocal: scale R so that it undoes the layer on average. (default: no-unbiased)",
-        ),
-    ] = None,
-    reciprocal_lr: Annotated[
-        float | None, typer.Option(help="mean-reciprocal-learned: rate η of R. (default: 0.05)")
-    ] = None,
-    noise: Annotated[
-        float | None, typer.Option(help="mean-reciprocal-learned: noise, relative to the activity. (default: 0.1)")
-    ] = None,
-    sleep_every: Annotated[
-        int | None, typer.Option(help="mean-reciprocal-learned: steps between updates of R. (default: 1)")
-    ] = None,
+    spectrum_control: Annotated[float, typer.Option(help="β of W ← W − β(WWᵀ/s² − I)W after a step.")] = 0.0,
+    network: NetworkName = "papers",
+    sizes: Sizes = None,
+    hidden: Annotated[str, typer.Option(help="identity, leaky-relu, leaky-softplus, tanh.")] = "leaky-relu",
+    output: Annotated[str, typer.Option(help="Activation of the last layer.")] = "leaky-relu",
+    negative_slope: Slope = 0.01,
+    init: Initializer = "he-normal",
+    gain: Annotated[float, typer.Option(help="Factor on the initial weights.")] = 1.0,
+    bias: Bias = False,
     backend: BackendName = "numpy",
     device: DeviceName = None,
     dtype: DTypeName = "float32",
     metrics: WithMetrics = False,
     metrics_every: MetricsEvery = None,
-    resume: Annotated[bool, typer.Option(help="Go on from the checkpoint in --out.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False,
     overwrite: Overwrite = False,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for results.json, history.jsonl, checkpoint.npz and figures.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for results, history, checkpoint.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train one network, or a population of them, with one rule."""
+    """Train one network, or a population of them, with one rule.
+
+    A rule, an optimizer and a network have options of their own: see rfnumeric train --rule
+    NAME --help, or rfnumeric rules.
+    """
     from rfnumeric.experiments import single
     from rfnumeric.training import RunConfig
 
-    given = {
-        "refresh_every": refresh_every,
-        "pinv": pinv,
-        "own_layer": own_layer,
-        "normalize": normalize,
-        "weight_damping": weight_damping,
-        "derivative_damping": derivative_damping,
-        "sleep_lr": sleep_lr,
-        "sleep_batch": sleep_batch,
-        "feedback_lr": feedback_lr,
-        "start": start,
-        "feedback_init": feedback_init,
-        "damping": damping,
-        "derivatives": derivatives,
-        "moment_decay": moment_decay,
-        "unbiased": unbiased,
-        "reciprocal_lr": reciprocal_lr,
-        "noise": noise,
-        "sleep_every": sleep_every,
-    }
-    of_optimizer = {"momentum": momentum, "beta1": beta1, "beta2": beta2, "epsilon": epsilon}
     if resume and out is None:
         raise ValueError("--resume needs --out, the folder that holds the checkpoint.")
+    if population is not None and not 1 <= population <= MOST:
+        raise ValueError(f"--population must be a number of networks from 1 to {MOST}; got {population}.")
     rates = parse_numbers("--lr", lr)
+    data = load_dataset(dataset, data_dir)
+    if network in ("papers", "mlp"):
+        widths = parse_sizes(sizes, dataset)
+    elif sizes is not None:
+        raise ValueError(f"--sizes belongs to --network mlp; {network} has its own layers. Leave it out.")
+    else:
+        widths = (data.n_features, data.n_classes)
     config = RunConfig(
         rule=rule,
-        rule_options={name: value for name, value in given.items() if value is not None},
+        rule_options=ctx.obj["rule"],
         dataset=dataset,
-        sizes=parse_sizes(sizes, dataset),
+        sizes=widths,
+        network="mlp" if network in ("papers", "mlp") else network,
+        network_options=ctx.obj["network"],
         hidden=hidden,
         output=output,
         negative_slope=negative_slope,
@@ -187,7 +122,7 @@ def train(
         loss=loss,
         lr=rates[0] if len(rates) == 1 else rates,
         optimizer=optimizer,
-        optimizer_options={name: value for name, value in of_optimizer.items() if value is not None},
+        optimizer_options=ctx.obj["optimizer"],
         lr_schedule=lr_schedule,
         batch_size=batch_size,
         epochs=epochs,
@@ -199,7 +134,7 @@ def train(
     )
     run = single.run(
         config,
-        load_dataset(dataset, data_dir),
+        data,
         out=out,
         resume=resume,
         overwrite=overwrite,

@@ -186,10 +186,13 @@ def publish(comparisons: Sequence[Comparison], *, out: Path, as_json: bool) -> N
         parts.append(runs_table(title, [r for c in of_network for r in c.results()]))
         parts += diagnoses([m for c in of_network for m in c.run.members])
     config = comparisons[0].run.config
-    sizes = "-".join(map(str, config.sizes))
-    learning_curves(out / "curves.png", panels, title=f"{config.dataset}, {sizes}, batch {config.batch_size}")
+    learning_curves(
+        out / "curves.png", panels, title=f"{config.dataset}, {config.network_name}, batch {config.batch_size}"
+    )
     files = ["results.json", "history.jsonl", "curves.png"]
     for network in networks:
         members = [m for c in comparisons if c.network == network for m in c.run.members]
-        files += draw_metrics(out / f"metrics-{network}.png", members, title=f"{config.dataset}, {sizes}, as {network}")
+        files += draw_metrics(
+            out / f"metrics-{network}.png", members, title=f"{config.dataset}, {config.network_name}, as {network}"
+        )
     show(document, *parts, f"Wrote {', '.join(files)} to {out}", as_json=as_json)

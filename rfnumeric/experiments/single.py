@@ -57,5 +57,5 @@ def _publish(done: Run, *, out: Path | None, as_json: bool) -> None:
         title = f"{config.rule}: {config.hidden} hidden layers, {config.output} output"
         learning_curves(out / "curves.png", [(title, curves)], title=config.dataset)
         draw_metrics(out / "metrics.png", done.members, title=f"{config.dataset}, {title}")
-    table = runs_table(f"{config.dataset}, {'-'.join(map(str, config.sizes))}", done.results())
+    table = runs_table(f"{config.dataset}, {config.network_name}", done.results())
     show(document, table, *diagnoses(done.members), as_json=as_json)

@@ -11,7 +11,7 @@ from rfnumeric.nn.activations import (
     get_activation,
     reciprocal_diagonal,
 )
-from rfnumeric.nn.architectures import ARCHITECTURES, get_architecture
+from rfnumeric.nn.architectures import ARCHITECTURES, architecture, get_architecture
 from rfnumeric.nn.build import init_network, unroll
 from rfnumeric.nn.convolution import Conv2d
 from rfnumeric.nn.dense import Dense
@@ -52,6 +52,7 @@ __all__ = [
     "Strided2d",
     "Tanh",
     "Trace",
+    "architecture",
     "backward",
     "get_activation",
     "get_architecture",

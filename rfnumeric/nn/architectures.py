@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
+from rfnumeric import plugins
 from rfnumeric.nn.convolution import Conv2d
 from rfnumeric.nn.dense import Dense
+from rfnumeric.nn.layer import Layer
 from rfnumeric.nn.local import LocallyConnected2d
 from rfnumeric.nn.maps import Map
 from rfnumeric.nn.pooling import AvgPool2d
@@ -190,12 +194,31 @@ ARCHITECTURES: dict[str, Callable[..., list[Map]]] = {
 """Name → function of the images' shape (or size), the number of classes and options of its own."""
 
 
-def get_architecture(name: str, in_shape: Shape | int, classes: int, **options: object) -> list[Map]:
-    """Return the maps of the network called `name`, for `init_network`.
+def architecture(name: str) -> Callable[..., Sequence[Map | Layer]]:
+    """Return the function that describes the network called `name`, of this package or of another one.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    PluginError
+        If another package's cannot be imported.
+    """
+    if name in ARCHITECTURES:
+        return ARCHITECTURES[name]
+    others = plugins.found(plugins.NETWORKS)
+    if name not in others:
+        raise ValueError(f"network must be one of {', '.join((*ARCHITECTURES, *others))}; got {name!r}.")
+    return plugins.load(plugins.NETWORKS, name)
+
+
+def get_architecture(name: str, in_shape: Shape | int, classes: int, **options: Any) -> Sequence[Map | Layer]:
+    """Return the layers of the network called `name`, for `init_network`.
 
     Parameters
     ----------
-    name : {"papers", "mlp", "lenet", "local", "vgg"}
+    name : {"papers", "mlp", "lenet", "local", "vgg"}, or str
+        Or the name that another package declares as an entry point ``rfnumeric.networks``.
     in_shape : tuple of int, or int
         (C, H, W), or the number of entries of a known data set's images.
     classes : int
@@ -205,13 +228,18 @@ def get_architecture(name: str, in_shape: Shape | int, classes: int, **options: 
     Raises
     ------
     ValueError
-        If the name is unknown, or the images' shape is and the network needs it, or layers do not fit on them.
+        If the name or an option is unknown, or the images' shape is and the network needs it, or layers do not fit on
+        them.
 
     Examples
     --------
     >>> [layer.n_out for layer in get_architecture("papers", 784, 10)]
     [400, 200, 100, 50, 10]
     """
-    if name not in ARCHITECTURES:
-        raise ValueError(f"network must be one of {', '.join(ARCHITECTURES)}; got {name!r}.")
-    return ARCHITECTURES[name](in_shape, classes, **options)
+    function = architecture(name)
+    known = [p.name for p in inspect.signature(function).parameters.values() if p.default is not p.empty]
+    if unknown := sorted(set(options) - set(known)):
+        raise ValueError(
+            f"network {name!r} has no option {', '.join(unknown)}; it has {', '.join(known) or 'none'}. Leave it out."
+        )
+    return function(in_shape, classes, **options)

@@ -131,7 +131,7 @@ def _load(path: Path, file: BinaryIO, config: RunConfig, data: str, backend: Bac
     wanted, members = like.arrays(), config.population or 1
     records = (config.epochs + 1) * members
     with Archive(file, len(wanted)) as archive:
-        text = archive.text(META, META_BYTES + records * (RECORD_BYTES + LAYER_BYTES * len(config.sizes)))
+        text = archive.text(META, META_BYTES + records * (RECORD_BYTES + LAYER_BYTES * len(like.W)))
         meta = parse_signed(text, FORMAT)
         _check_run(path, meta, config, data)
         archive.check_names([META, *wanted])

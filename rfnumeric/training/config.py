@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from rfnumeric.backend import BACKENDS, Streams, get_backend
-from rfnumeric.nn import Network, get_loss, init_network
+from rfnumeric.nn import Network, architecture, get_architecture, get_loss, init_network
 from rfnumeric.rules import Rule, get_rule, register
 from rfnumeric.training.optimizers import SCHEDULES, Optimizer, get_optimizer
 
 PAPER_SIZES = {"mnist": (784, 400, 200, 100, 50, 10), "cifar-10": (3072, 1000, 500, 100, 10)}
 """The papers' networks (v1 §5.1 and §5.2, v2 §5.1)."""
+
+MOST_EPOCHS = 10**9
+"""More than anyone trains, and few enough to be counted."""
 
 INPUT_SCALES = {"symmetric": (2 / 255, -1.0), "unit": (1 / 255, 0.0)}
 """Name → (scale, offset) that map a pixel 0…255 to [-1, 1] or [0, 1]."""
@@ -32,7 +36,11 @@ class RunConfig:
     dataset : str
         Name of the data set.
     sizes : tuple of int
-        Widths n_0, …, n_L.
+        Widths n_0, …, n_L of dense layers; n_0 and n_L of another network.
+    network : str
+        ``"mlp"``: dense layers of `sizes`; or a network by name, see `rfnumeric.nn.get_architecture`.
+    network_options : dict
+        Options of that network by name, and ``in_shape``, (channels, rows, columns), of images of no known shape.
     hidden, output : str
         Activation of the hidden layers and of the last one.
     negative_slope : float
@@ -67,6 +75,8 @@ class RunConfig:
     rule_options: dict[str, Any] = field(default_factory=dict)
     dataset: str = "mnist-5k"
     sizes: tuple[int, ...] = PAPER_SIZES["mnist"]
+    network: str = "mlp"
+    network_options: dict[str, Any] = field(default_factory=dict)
     hidden: str = "leaky-relu"
     output: str = "leaky-relu"
     negative_slope: float = 0.01
@@ -103,7 +113,7 @@ class RunConfig:
             sound, "sizes", "at least two positive widths, e.g. 784,100,10", ",".join(map(str, self.sizes)) or "none"
         )
         _require(self.batch_size >= 1, "batch_size", "at least 1", self.batch_size)
-        _require(self.epochs >= 0, "epochs", "at least 0", self.epochs)
+        _require(0 <= self.epochs <= MOST_EPOCHS, "epochs", f"from 0 to {MOST_EPOCHS}", self.epochs)
         _require(all(0 < v < float("inf") for v in _many(self.lr)), "lr", "positive and finite", self.lr)
         _require(0 < self.gain < float("inf"), "gain", "positive and finite", self.gain)
         _require(0 <= self.spectrum_control < 1, "spectrum_control", "in [0, 1)", self.spectrum_control)
@@ -111,6 +121,13 @@ class RunConfig:
         _require(self.input_scale in INPUT_SCALES, "input_scale", f"one of {', '.join(INPUT_SCALES)}", self.input_scale)
         _require(self.backend in BACKENDS, "backend", f"one of {', '.join(BACKENDS)}", self.backend)
         get_loss(self.loss)
+        _require(
+            self.network != "mlp" or not self.network_options,
+            "network_options",
+            "empty for mlp, which has sizes",
+            self.network_options,
+        )
+        architecture(self.network)
         self.make_rule()
         several = self._several()
         names = " and ".join(dict.fromkeys(("lr", "seed", *several)))
@@ -161,8 +178,13 @@ class RunConfig:
 
     def make_network(self, streams: Streams) -> Network:
         """Draw the network, or the population."""
+        layers: Sequence[Any] = self.sizes
+        if self.network != "mlp":
+            options = {name: tuple(v) if isinstance(v, list) else v for name, v in self.network_options.items()}
+            in_shape = options.pop("in_shape", self.sizes[0])
+            layers = get_architecture(self.network, in_shape, self.sizes[-1], **options)
         return init_network(
-            self.sizes,
+            layers,
             streams,
             hidden=self.hidden,
             output=self.output,
@@ -171,6 +193,11 @@ class RunConfig:
             gain=self.gain,
             bias=self.bias,
         )
+
+    @property
+    def network_name(self) -> str:
+        """The network in a word, for titles: ``"784-100-10"`` or ``"lenet"``."""
+        return "-".join(map(str, self.sizes)) if self.network == "mlp" else self.network
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as JSON types."""

@@ -1,4 +1,4 @@
-"""A little package installed beside rfnumeric: its rule and its data set are found, trained and checkpointed.
+"""A little package installed beside rfnumeric: its rule, data set and layer are found, trained and checkpointed.
 
 `package/` holds it as an installation leaves it, with its metadata; the tests put that folder on the path.
 """
@@ -19,7 +19,7 @@ import pytest
 from rfnumeric import datasets, plugins
 from rfnumeric.errors import CheckpointError, PluginError
 from rfnumeric.rules import Backprop, get_rule, rule_names
-from rfnumeric.testing import check_rule
+from rfnumeric.testing import check_map, check_rule
 from rfnumeric.training import RunConfig, train
 
 HERE = Path(__file__).parent / "package"
@@ -55,6 +55,22 @@ def test_rule_and_data_are_found_trained_and_resumed(outside, tmp_path):
     resumed = train(config, data, out=tmp_path, resume=True)
     for one, other in zip(whole.network.W[1:], resumed.network.W[1:], strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_its_layer_trains_in_its_network_and_goes_on_to_the_bit(outside, tmp_path):
+    data = datasets.load("two-moons")
+    options = {"dataset": "two-moons", "network": "scaled", "sizes": (2, 2), "batch_size": 20, "bias": True}
+    for rule in ("backprop", "rf-two-phase", "mean-reciprocal-learned", "half-transpose"):
+        folder = tmp_path / rule
+        whole = train(RunConfig(rule=rule, negative_slope=0.5, lr=0.05, epochs=4, **options), data)
+        train(RunConfig(rule=rule, negative_slope=0.5, lr=0.05, epochs=2, **options), data, out=folder)
+        config = RunConfig(rule=rule, negative_slope=0.5, lr=0.05, epochs=4, **options)
+        resumed = train(config, data, out=folder, resume=True)
+        assert whole.network.W[1].shape == (2,)
+        assert whole.members[0].status == "completed", rule
+        for one, other in zip(whole.network.W[1:], resumed.network.W[1:], strict=True):
+            np.testing.assert_array_equal(one, other)
+    check_map(outside.Scale(5))
 
 
 def test_its_rule_passes_the_kit(outside, backend64):

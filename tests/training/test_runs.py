@@ -261,7 +261,7 @@ def test_an_option_of_the_whole_population_takes_one_value():
     ("changes", "message"),
     [
         ({"batch_size": 0}, "batch_size must be at least 1; got 0"),
-        ({"epochs": -1}, "epochs must be at least 0; got -1"),
+        ({"epochs": -1}, "epochs must be from 0 to 1000000000; got -1"),
         ({"lr": 0.0}, "lr must be positive and finite; got 0.0"),
         ({"lr": math.nan}, "lr must be positive and finite; got nan"),
         ({"lr": (1e-3, math.inf)}, "lr must be positive and finite"),

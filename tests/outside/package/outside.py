@@ -83,6 +83,9 @@ class Scale(Map):
     def undo(self, P, v, damping=0.0):
         return v * P[..., None, :]
 
+    def undo_transposed(self, P, v, damping=0.0):
+        return v * P[..., None, :]
+
     def draw(self, initializer, streams):
         return streams.uniform((self.n,), 0.5, 1.5)
 
