@@ -18,7 +18,6 @@ import pytest
 from rfnumeric.datasets import Dataset
 from rfnumeric.errors import CheckpointError
 from rfnumeric.experiments.cells import CELLS_FILE, run_cells
-from rfnumeric.experiments.report import console
 from rfnumeric.experiments.sweep import Space
 from rfnumeric.experiments.sweep.log import LOG_FILE, TrialLog, trial_name
 from rfnumeric.training import RunConfig, train
@@ -235,7 +234,7 @@ def cells(out, resume, **settings):
         return {**asdict(cell), "accuracy": 90.0}
 
     known = {"seeds": 2, **settings}
-    return run_cells(TODO, measure, out=out, resume=resume, screen=console(True), settings=known)
+    return run_cells(TODO, measure, out=out, resume=resume, settings=known)
 
 
 def mutations(text, count):
@@ -280,7 +279,7 @@ def test_damaged_cells_are_one_clear_error(tmp_path):
     with pytest.raises(CheckpointError, match=r"is of a study with seeds = 2 \(asked for 3\)"):
         cells(tmp_path, True, seeds=3)
     with pytest.raises(ValueError, match="must have at least one cell"):
-        run_cells([], dict, out=tmp_path, resume=False, screen=console(True), settings={})
+        run_cells([], dict, out=tmp_path, resume=False, settings={})
 
 
 def test_a_damaged_log_of_a_search_is_one_clear_error(tmp_path):
