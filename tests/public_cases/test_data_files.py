@@ -251,7 +251,7 @@ def mutate(rng: np.random.Generator, data: bytes) -> bytes:
                 del damaged[at : at + long]
             case 6:  # of a header: dimensions, a gzip's flags, a tar's sizes
                 where = int(rng.integers(0, min(16, n)))
-                damaged[where] = int(rng.choice(EXTREMES))
+                damaged[where : where + 1] = bytes([int(rng.choice(EXTREMES))])
             case 7:
                 damaged[at:at] = gzip.compress(rng.bytes(long))
             case 8:
