@@ -84,8 +84,7 @@ def train(
         If the checkpoint is damaged, of a run with other settings or on other data, or has more epochs behind it than
         `config` asks for.
     OutputError
-        If `out` cannot be written, another run is writing it, or it holds a run and neither `resume` nor `overwrite` is
-        given.
+        If `out` cannot be written, another run is writing it, or it holds one and neither is it resumed nor replaced.
     """
     loop = Loop(config, dataset, out, progress, metrics_every)
     loop.after_epoch = after_epoch

@@ -6,6 +6,7 @@ the memory, and a line for each that ended otherwise than in the right data or i
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import random
@@ -167,7 +168,7 @@ def meta(rng: random.Random, data: bytearray) -> bytes:
         if rng.random() < 0.2:
             del inner[path[-1]]
         else:
-            inner[path[-1]] = rng.choice(NASTY)
+            inner[path[-1]] = copy.deepcopy(rng.choice(NASTY))
     if fits := rng.random() < 0.5:
         document = signed({k: v for k, v in document.items() if k not in ("digest", "format")}, checkpoint.FORMAT)
     text = json.dumps(document).encode()
