@@ -9,6 +9,9 @@ from typing import Any, TypeAlias
 Array: TypeAlias = Any
 """An array of any supported library."""
 
+IntegerArray: TypeAlias = Any
+"""An array of integers: labels or indices, whose dtype is not that of the other arrays."""
+
 Namespace: TypeAlias = Any
 """An array-API namespace, as `rfnumeric.backend.array_namespace` returns it (`xp`)."""
 

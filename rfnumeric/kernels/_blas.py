@@ -16,7 +16,7 @@ from scipy.linalg import blas, lapack
 
 from rfnumeric.kernels import _stacks
 from rfnumeric.kernels._sharing import one_thread_each
-from rfnumeric.kernels.registry import implements
+from rfnumeric.kernels.registry import check, common_lead, implements
 
 FLOATING = ("float32", "float64", "complex64", "complex128")
 GEMM = dict(zip(map(np.dtype, FLOATING), (blas.sgemm, blas.dgemm, blas.cgemm, blas.zgemm), strict=True))
@@ -24,6 +24,10 @@ POTRF = dict(zip(FLOATING, (lapack.spotrf, lapack.dpotrf, lapack.cpotrf, lapack.
 POTRS = dict(zip(FLOATING[:2], (lapack.spotrs, lapack.dpotrs), strict=True))
 GESV = dict(zip(FLOATING[:2], (lapack.sgesv, lapack.dgesv), strict=True))
 POTRI = dict(zip(FLOATING, (lapack.spotri, lapack.dpotri, lapack.cpotri, lapack.zpotri), strict=True))
+
+
+INDEXED = 2**31 - 1
+"""Entries up to which no size of an array leaves the 32 bits in which BLAS counts; NumPy splits what is larger."""
 
 
 def _gemm(A: np.ndarray, B: np.ndarray) -> np.ndarray:
@@ -57,13 +61,15 @@ def few_rows(A: np.ndarray, B: np.ndarray) -> bool:
 @implements("matmul", "numpy", FLOATING)
 def matmul(A: np.ndarray, B: np.ndarray) -> np.ndarray:
     """See `reference.matmul`."""
-    if A.ndim < 2 or B.ndim < 2 or A.shape[-1] != B.shape[-2] or A.dtype != B.dtype or not A.size or not B.size:
+    if A.ndim < 2 or B.ndim < 2 or A.shape[-1] != B.shape[-2]:
+        check("matmul", A, B)
+    if not 0 < A.size <= INDEXED or not 0 < B.size <= INDEXED:
         return np.matmul(A, B)
     if A.ndim == B.ndim == 2:
         return _gemm(A, B)
     lead = A.shape[:-2]
     if B.shape[:-2] != lead:
-        lead = np.broadcast_shapes(lead, B.shape[:-2])
+        lead = common_lead("matmul", (lead, B.shape[:-2]), A, B)
         A, B = np.broadcast_to(A, lead + A.shape[-2:]), np.broadcast_to(B, lead + B.shape[-2:])
     C = np.empty((*lead, A.shape[-2], B.shape[-1]), dtype=A.dtype)
     if C.size:
@@ -79,20 +85,20 @@ def members(X: np.ndarray) -> np.ndarray:
 
 @implements("add_outer", "numpy")
 def add_outer(W: np.ndarray, U: np.ndarray, V: np.ndarray, scale: Any) -> np.ndarray:
-    """See `reference.add_outer`; writes into a C-contiguous `W`.
+    """See `reference.add_outer`; writes into a C-contiguous `W`."""
+    if (
+        min(U.ndim, V.ndim) < 2
+        or W.shape[-2:] != (U.shape[-1], V.shape[-1])
+        or U.shape[-2] != V.shape[-2]
+        or type(scale) is not float
+    ):
+        check("add_outer", W, U, V, scale)
+    return _add_outer(W, U, V, scale)
 
-    Raises
-    ------
-    ValueError
-        If the shapes or dtypes do not match.
-    """
-    if W.shape[-2:] != (U.shape[-1], V.shape[-1]) or U.shape[-2] != V.shape[-2] or not W.dtype == U.dtype == V.dtype:
-        raise ValueError(
-            f"W must have shape (..., {U.shape[-1]}, {V.shape[-1]}) to match U {U.shape} and V {V.shape}, all of one "
-            f"dtype; got {W.shape}, and {W.dtype}, {U.dtype}, {V.dtype}. Samples are rows."
-        )
+
+def _add_outer(W: np.ndarray, U: np.ndarray, V: np.ndarray, scale: Any) -> np.ndarray:
     if not W.ndim == U.ndim == V.ndim == 2:
-        lead = np.broadcast_shapes(W.shape[:-2], U.shape[:-2], V.shape[:-2])
+        lead = common_lead("add_outer", (W.shape[:-2], U.shape[:-2], V.shape[:-2]), W, U, V)
         W = W if W.shape[:-2] == lead else np.broadcast_to(W, lead + W.shape[-2:])
     if not W.flags.carray:
         W = np.array(W, order="C")
@@ -111,19 +117,33 @@ def add_outer(W: np.ndarray, U: np.ndarray, V: np.ndarray, scale: Any) -> np.nda
 @implements("sgd_update", "numpy")
 def sgd_update(W: np.ndarray, b: np.ndarray | None, delta: np.ndarray, h: np.ndarray, lr: Any) -> tuple:
     """See `reference.sgd_update`; writes into `W` and `b`."""
+    m, n = W.shape[-2:] if W.ndim > 1 else (-1, -1)
+    if (
+        delta.shape[-1:] != (m,)
+        or h.shape[-1:] != (n,)
+        or delta.shape[-2:-1] != h.shape[-2:-1]
+        or (b is not None and b.shape != W.shape[:-1])
+        or type(lr) is not float
+        or not W.ndim == delta.ndim == h.ndim == 2
+    ):
+        check("sgd_update", W, b, delta, h, lr)
     step = lr / delta.shape[-2] if delta.shape[-2] else lr * 0
     if b is not None:
         if not b.flags.writeable:
             b = b.copy()
         # A row of ones times δ: the sum over the batch.
         total = np.add.reduce(delta, axis=-2)
+        if b.shape != total.shape:
+            b = np.array(np.broadcast_to(b, np.broadcast_shapes(b.shape, total.shape)))
         b -= (step if np.ndim(step) == 0 else np.asarray(step, dtype=b.dtype)[..., None]) * total
-    return add_outer(W, delta, h, -step), b
+    return _add_outer(W, delta, h, -step), b
 
 
 @implements("gram_inverse", "numpy", FLOATING)
 def gram_inverse(A: np.ndarray, damping: float) -> np.ndarray:
     """See `reference.gram_inverse`; Cholesky factorization (potrf) and inversion from it (potri)."""
+    if A.ndim < 2:
+        check("gram_inverse", A)
     m, n = A.shape[-2:]
     Ah = np.conjugate(np.swapaxes(A, -1, -2)) if np.iscomplexobj(A) else np.swapaxes(A, -1, -2)
     G = matmul(A, Ah) if m <= n else matmul(Ah, A)
@@ -156,6 +176,7 @@ def _cholesky_inverse(G: np.ndarray) -> np.ndarray:
 @implements("solve_positive", "numpy")
 def solve_positive(G: np.ndarray, B: np.ndarray) -> np.ndarray:
     """See `reference.solve_positive`; Cholesky factorization, and elimination where rounding has left G indefinite."""
+    check("solve_positive", G, B)
     lead = np.broadcast_shapes(G.shape[:-2], B.shape[:-2])
     G, B = np.broadcast_to(G, lead + G.shape[-2:]), np.broadcast_to(B, lead + B.shape[-2:])
     X = np.empty(B.shape, dtype=B.dtype)

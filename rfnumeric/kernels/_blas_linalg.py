@@ -16,7 +16,7 @@ from rfnumeric.kernels import reference_linalg
 from rfnumeric.kernels._blas import FLOATING, POTRF
 from rfnumeric.kernels._numba_linalg import small_gram_pinv
 from rfnumeric.kernels._sharing import one_thread_each
-from rfnumeric.kernels.registry import implements
+from rfnumeric.kernels.registry import check, implements
 
 # LAPACK costs a few µs a call; below this size compiled loops over the whole stack are quicker.
 SMALL = 32
@@ -38,6 +38,8 @@ BLOCK = 64
 @implements("gram_pinv", "numpy", FLOATING)
 def gram_pinv(A: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """See `reference_linalg.gram_pinv`."""
+    if A.ndim < 2 or 0 in A.shape[-2:]:
+        check("gram_pinv", A)
     if A.shape[-2] > A.shape[-1]:
         X, defect, kappa = gram_pinv(np.swapaxes(A, -1, -2))
         return np.swapaxes(X, -1, -2), defect, kappa

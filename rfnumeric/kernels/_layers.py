@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from rfnumeric.kernels._blas import few_rows, matmul, members
+from rfnumeric.kernels._blas import INDEXED, few_rows, matmul, members
 from rfnumeric.kernels._jit import both, compiled
 from rfnumeric.kernels._numba import bias_leaky_relu, bias_rows, leaky_relu_loop
 from rfnumeric.kernels._stacks import ROUTINES, call_routine, copy_columns, share
-from rfnumeric.kernels.registry import implements
+from rfnumeric.kernels.registry import check, implements
 
 _TRANSPOSED, _AS_IT_IS = np.uint8(ord("T")), np.uint8(ord("N"))
 
@@ -89,7 +89,10 @@ def _gated_side_by_side(gemm, delta, M, transposed, by_columns, d, out):
 @implements("layer_leaky_relu", "numpy")
 def layer_leaky_relu(x: np.ndarray, W: np.ndarray, b: np.ndarray | None, negative_slope: float) -> tuple:
     """See `reference.layer_leaky_relu`."""
-    if not _fit(x, W, W) or (b is not None and b.shape[:-1] not in ((), W.shape[:-2])):
+    if not _fit(x, W, W) or (
+        b is not None and (b.shape[-1:] != W.shape[-2:-1] or b.shape[:-1] not in ((), W.shape[:-2]))
+    ):
+        check("layer_leaky_relu", x, W, b)
         return bias_leaky_relu(matmul(x, W.mT), b, negative_slope)
     shape, dtype = (*W.shape[:-2], x.shape[-2], W.shape[-2]), x.dtype
     a, h, d = np.empty(shape, dtype), np.empty(shape, dtype), np.empty(shape, dtype)
@@ -106,10 +109,13 @@ def layer_leaky_relu(x: np.ndarray, W: np.ndarray, b: np.ndarray | None, negativ
 @implements("gated_product", "numpy")
 def gated_product(delta: np.ndarray, M: np.ndarray, d_sigma: np.ndarray) -> np.ndarray:
     """See `reference.gated_product`."""
+    if M.ndim < 2:
+        check("gated_product", delta, M, d_sigma)
     stored = M.mT
     if transposed := not stored.flags.c_contiguous:
         stored = M
     if not _fit(delta, M, stored) or not _gates(d_sigma, delta, M):
+        check("gated_product", delta, M, d_sigma)
         product = matmul(delta, M.mT)
         same = product.shape == d_sigma.shape and product.dtype == d_sigma.dtype
         return np.multiply(product, d_sigma, out=product if same else None)
@@ -128,9 +134,10 @@ def gated_product(delta: np.ndarray, M: np.ndarray, d_sigma: np.ndarray) -> np.n
 def _fit(x: np.ndarray, M: np.ndarray, stored: np.ndarray) -> bool:
     """Tell whether the compiled calls compute x Mᵀ from the arrays as they lie in memory (M as `stored`)."""
     return (
-        x.shape[-1] == M.shape[-1]
-        and x.dtype == M.dtype
-        and x.size > 0 < M.size
+        x.ndim > 1 < M.ndim
+        and x.shape[-1] == M.shape[-1]
+        and 0 < x.size <= INDEXED
+        and 0 < M.size <= INDEXED
         and x.flags.carray
         and stored.flags.carray
         and (x.ndim == 2 <= M.ndim or x.shape[:-2] == M.shape[:-2])
@@ -140,4 +147,4 @@ def _fit(x: np.ndarray, M: np.ndarray, stored: np.ndarray) -> bool:
 def _gates(d_sigma: np.ndarray, delta: np.ndarray, M: np.ndarray) -> bool:
     """Tell whether the factor on δMᵀ has its shape and dtype, and lies in memory as the loop takes it."""
     shape = (delta.shape[0], M.shape[0]) if M.ndim == 2 else (*M.shape[:-2], delta.shape[-2], M.shape[-2])
-    return d_sigma.shape == shape and d_sigma.dtype == delta.dtype and d_sigma.flags.carray
+    return d_sigma.shape == shape and d_sigma.flags.carray

@@ -15,7 +15,8 @@ import numpy as np
 from numba import types
 
 from rfnumeric.kernels._jit import both, compiled
-from rfnumeric.kernels.registry import implements
+from rfnumeric.kernels.checks import index_text, label_text
+from rfnumeric.kernels.registry import check, common_lead, implements
 
 
 def _three(X: np.ndarray) -> np.ndarray:
@@ -45,8 +46,10 @@ def _broadcast(X: np.ndarray, lead: tuple[int, ...], trailing: int) -> np.ndarra
 
 def _pre_activation(z: np.ndarray, b: np.ndarray | None) -> np.ndarray:
     """Return a place for z + b: z itself, or a copy where it is shared by the members or may not be written."""
+    if z.ndim < 2 or (b is not None and (not b.ndim or b.shape[-1] != z.shape[-1])):
+        check("bias_identity", z, b)
     if b is not None and b.ndim > 1:
-        z = _broadcast(z, np.broadcast_shapes(z.shape[:-2], b.shape[:-1]), 2)
+        z = _broadcast(z, common_lead("bias_identity", (z.shape[:-2], b.shape[:-1]), z, b), 2)
     return _writable(z)
 
 
@@ -54,26 +57,13 @@ _NO_BIAS = {np.dtype(t): np.empty((0, 0), t) for t in ("float32", "float64")}
 
 
 def bias_rows(b: np.ndarray | None, a: np.ndarray) -> np.ndarray:
-    """Return the bias as (members, n), or an empty array where there is none.
-
-    Raises
-    ------
-    ValueError
-        If it has another number of units than `a`: the loops do not check where they read.
-    """
+    """Return the bias, whose last axis is that of `a`, as (members, n), or an empty array where there is none."""
     if b is None:
         return _NO_BIAS[a.dtype]
-    _check_bias(b, a)
-    if a.ndim == 2 and b.ndim == 1 and b.dtype == a.dtype and b.flags.carray:
+    if a.ndim == 2 and b.ndim == 1 and b.flags.carray:
         return b[None]
     members, n = math.prod(a.shape[:-2]), a.shape[-1]
-    return _writable(np.broadcast_to(b, (*a.shape[:-2], n)).astype(a.dtype, copy=False)).reshape(members, n)
-
-
-def _check_bias(b: np.ndarray, a: np.ndarray) -> None:
-    n = a.shape[-1]
-    if b.shape[-1] != n:
-        raise ValueError(f"b must have {n} entries a member, one for each unit of z {a.shape}; got shape {b.shape}.")
+    return _writable(np.broadcast_to(b, (*a.shape[:-2], n))).reshape(members, n)
 
 
 @compiled(*both("void(T[:,:,::1], T[:,::1], T[:,:,::1], T[:,:,::1], T)"))
@@ -109,14 +99,13 @@ def _leaky_softplus(a, t, h, d, slope):
 @implements("bias_identity", "numpy")
 def bias_identity(z: np.ndarray, b: np.ndarray | None) -> tuple:
     """See `reference.bias_identity`; adds the bias into `z`."""
-    a = z if b is None else _with_bias(z, b)
+    a = z if b is None and z.ndim > 1 else _with_bias(z, b)
     return a, a, np.ones_like(a)
 
 
 def _with_bias(z: np.ndarray, b: np.ndarray | None) -> np.ndarray:
     a = _pre_activation(z, b)
     if b is not None:
-        _check_bias(b, a)
         np.add(a, b[..., None, :], out=a)
     return a
 
@@ -196,7 +185,7 @@ def _normalize(e, labels, at_label, right, loss, correct):
 
 @implements("softmax_cross_entropy", "numpy")
 def softmax_cross_entropy(h: np.ndarray, labels: np.ndarray) -> tuple:
-    """See `reference.softmax_cross_entropy`; a label out of range is an error here.
+    """See `reference.softmax_cross_entropy`.
 
     Raises
     ------
@@ -204,7 +193,8 @@ def softmax_cross_entropy(h: np.ndarray, labels: np.ndarray) -> tuple:
         If a label is negative or not below the number of classes.
     """
     lead = h.shape[:-2]
-    if labels.shape != h.shape[:-1]:
+    if labels.shape != h.shape[:-1] or h.ndim < 2 or labels.dtype.kind not in "iu":
+        check("softmax_cross_entropy", h, labels)
         lead = np.broadcast_shapes(h.shape[:-1], labels.shape)[:-1]
         h = _broadcast(h, (*lead, h.shape[-2]), 1)
         labels = np.broadcast_to(labels, h.shape[:-1])
@@ -216,10 +206,7 @@ def softmax_cross_entropy(h: np.ndarray, labels: np.ndarray) -> tuple:
     every = _writable(labels.astype(np.int64, copy=False)).reshape(rows)
     row = _shift(_three(h), every, e, at_label, right)
     if row >= 0:
-        raise ValueError(
-            f"labels must lie in 0…{h.shape[-1] - 1}, one for each of the network's {h.shape[-1]} outputs; "
-            f"sample {row} of the batch does not. Give the network as many outputs as the data has classes."
-        )
+        raise ValueError(label_text(row, h.shape[-1]))
     _normalize(np.exp(e, out=e), every, at_label, right, loss, correct)
     return e.reshape(h.shape), loss.reshape(lead)[()], correct.reshape(lead)[()]
 
@@ -278,18 +265,14 @@ _OWN_LAYER = {"reciprocal": 0, "derivative": 1, "none": 2}
 def reciprocal_derivative(
     u: np.ndarray, d_sigma: np.ndarray, h: np.ndarray, damping: float, own_layer: str, normalize: bool, has_bias: bool
 ) -> tuple:
-    """See `reference.reciprocal_derivative`.
-
-    Raises
-    ------
-    ValueError
-        If the shapes do not broadcast.
-    """
+    """See `reference.reciprocal_derivative`."""
+    if not u.shape[:-1] == d_sigma.shape[:-1] == h.shape[:-1] or d_sigma.shape != u.shape or not h.ndim:
+        check("reciprocal_derivative", u, d_sigma, h)
+    if own_layer not in _OWN_LAYER:
+        check("reciprocal_derivative", u, d_sigma, h, damping, own_layer)
     if not u.shape[:-1] == d_sigma.shape[:-1] == h.shape[:-1]:
         lead = np.broadcast_shapes(u.shape[:-1], d_sigma.shape[:-1], h.shape[:-1])
         u, d_sigma, h = (_broadcast(X, lead, 1) for X in (u, d_sigma, h))
-    if d_sigma.shape[-1] != u.shape[-1]:
-        raise ValueError(f"d_sigma must have the {u.shape[-1]} units of u {u.shape}; got shape {d_sigma.shape}.")
     s, delta = np.empty(u.shape, dtype=u.dtype), np.empty(u.shape, dtype=u.dtype)
     numbers = damping, _OWN_LAYER[own_layer], normalize, 1.0 if has_bias else 0.0
     _reciprocal_derivative(_rows(u), _rows(d_sigma), _rows(h), *numbers, _rows(s), _rows(delta))
@@ -322,6 +305,8 @@ def gather_scale(images: np.ndarray, index: np.ndarray, scale: float, offset: fl
     IndexError
         If an index is negative or not below the number of samples.
     """
+    if images.ndim != 2 or index.dtype.kind not in "iu" or np.dtype(dtype) not in _NO_BIAS:
+        check("gather_scale", images, index, scale, offset, dtype)
     kind = np.dtype(dtype).type
     out = np.empty((*index.shape, images.shape[-1]), dtype=kind)
     flat = _writable(index.astype(np.int64, copy=False)).reshape(-1)
@@ -329,5 +314,5 @@ def gather_scale(images: np.ndarray, index: np.ndarray, scale: float, offset: fl
     source.flags.writeable = False
     place = _gather_scale(source, flat, kind(scale), kind(offset), out.reshape(flat.size, images.shape[-1]))
     if place >= 0:
-        raise IndexError(f"index must lie in 0…{images.shape[0] - 1}; got {int(flat[place])}.")
+        raise IndexError(index_text(int(flat[place]), images.shape[0]))
     return out

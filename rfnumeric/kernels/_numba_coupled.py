@@ -19,7 +19,7 @@ from numba.extending import intrinsic
 
 from rfnumeric.kernels._blas import matmul
 from rfnumeric.kernels._jit import compiled
-from rfnumeric.kernels.registry import implements
+from rfnumeric.kernels.registry import check, implements
 
 # AVX's width. With 64 bytes the accumulators below would not fit the registers of a machine that has only AVX, and
 # AVX-512 was not faster.
@@ -131,6 +131,7 @@ def coupled_steps(
     U: np.ndarray, V: np.ndarray, rate_U: float, rate_V: float, decay: float, as_printed: bool, steps: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """See `reference_linalg.coupled_steps`; small pairs here, BLAS for large matrices."""
+    check("coupled_steps", U, V)
     rows, columns = U.shape[-2:]
     members = math.prod(U.shape[:-2])
     # By size alone: a member of a stack gives the same bits as the pair by itself.

@@ -16,7 +16,7 @@ import numpy as np
 from rfnumeric.kernels import reference_linalg
 from rfnumeric.kernels._blas import matmul
 from rfnumeric.kernels._jit import compiled
-from rfnumeric.kernels.registry import implements
+from rfnumeric.kernels.registry import check, common_lead, implements
 
 
 @compiled()
@@ -138,8 +138,10 @@ def _kronecker_apply(A, Bt, X, Y, row):
 @implements("kronecker_apply", "numpy")
 def kronecker_apply(A: np.ndarray, B: np.ndarray, X: np.ndarray) -> np.ndarray:
     """See `reference_linalg.kronecker_apply`; many small factors in one compiled loop, large ones through BLAS."""
+    if min(A.ndim, B.ndim) < 2 or X.shape[-2:] != (A.shape[-1], B.shape[-1]):
+        check("kronecker_apply", A, B, X)
     (m, n), (p, q) = A.shape[-2:], B.shape[-2:]
-    lead = np.broadcast_shapes(A.shape[:-2], B.shape[:-2], X.shape[:-2])
+    lead = common_lead("kronecker_apply", (A.shape[:-2], B.shape[:-2], X.shape[:-2]), A, B, X)
     members = math.prod(lead)
     if members > 1 and 0 < m * q * (n + p) <= 20000:
         Bt = np.swapaxes(B, -1, -2)
@@ -201,10 +203,12 @@ def _penrose_norms(A, X, P, Q, row, norms):
 @implements("penrose_norms", "numpy")
 def penrose_norms(A: np.ndarray, X: np.ndarray) -> np.ndarray:
     """See `reference_linalg.penrose_norms`; small matrices in one compiled loop without temporaries, others by BLAS."""
+    if A.ndim < 2 or X.shape[-2:] != A.shape[:-3:-1]:
+        check("penrose_norms", A, X)
     m, n = A.shape[-2:]
     if not 0 < m * n <= 1024:
         return reference_linalg.penrose_norms(A, X)
-    lead = np.broadcast_shapes(A.shape[:-2], X.shape[:-2])
+    lead = common_lead("penrose_norms", (A.shape[:-2], X.shape[:-2]), A, X)
     a, x = (_members(np.broadcast_to(M, lead + M.shape[-2:])) for M in (A, X))
     norms = np.empty((6, len(a)), dtype=A.dtype)
     scratch = (np.empty(shape, dtype=A.dtype) for shape in ((m, m), (n, n), max(m, n)))

@@ -11,7 +11,7 @@ import numpy as np
 from rfnumeric.kernels import reference_linalg
 from rfnumeric.kernels._jit import compiled
 from rfnumeric.kernels._numba_linalg import _members
-from rfnumeric.kernels.registry import implements
+from rfnumeric.kernels.registry import check, common_lead, implements
 
 
 @compiled()
@@ -196,8 +196,23 @@ def meyer_update(
     A: np.ndarray, X: np.ndarray, c: np.ndarray, d: np.ndarray, tolerance: np.ndarray, noise: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray]:
     """See `reference_linalg.meyer_update`."""
+    if (
+        np.asarray(tolerance).dtype.kind != "f"
+        or A.ndim < 2
+        or X.shape[-2:] != A.shape[:-3:-1]
+        or (c.shape[-1:], d.shape[-1:]) != (A.shape[-2:-1], A.shape[-1:])
+    ):
+        check("meyer_update", A, X, c, d, tolerance)
     rows, columns = A.shape[-2:]
-    lead = np.broadcast_shapes(A.shape[:-2], X.shape[:-2], c.shape[:-1], d.shape[:-1], np.shape(tolerance))
+    lead = common_lead(
+        "meyer_update",
+        (A.shape[:-2], X.shape[:-2], c.shape[:-1], d.shape[:-1], np.shape(tolerance)),
+        A,
+        X,
+        c,
+        d,
+        tolerance,
+    )
     if not rows * columns:
         return reference_linalg.meyer_update(A, X, c, d, np.asarray(tolerance), noise)
     members = math.prod(lead)

@@ -9,7 +9,7 @@ import numpy as np
 
 from rfnumeric.kernels._jit import both, compiled
 from rfnumeric.kernels._numba import _writable
-from rfnumeric.kernels.registry import implements
+from rfnumeric.kernels.registry import check, implements
 
 
 def _two(X: np.ndarray, members: int) -> np.ndarray:
@@ -19,12 +19,6 @@ def _two(X: np.ndarray, members: int) -> np.ndarray:
 def _rates(lr: Any, W: np.ndarray) -> np.ndarray:
     """Return the rates of the members as an array of W's dtype; of one member where `lr` is a number."""
     return np.asarray(lr).astype(W.dtype).reshape(-1)
-
-
-def _check(W: np.ndarray, **others: np.ndarray) -> None:
-    for name, X in others.items():  # the loops do not check where they read
-        if X.shape != W.shape or X.dtype != W.dtype:
-            raise ValueError(f"{name} must have the shape {W.shape} and dtype {W.dtype} of W; got {X.shape}, {X.dtype}")
 
 
 @compiled(*both("void(T[:,::1], T[:,::1], T[:,::1], T[::1], T)"))
@@ -38,14 +32,9 @@ def _momentum(W, v, G, rates, momentum):
 
 @implements("momentum_update", "numpy")
 def momentum_update(W: np.ndarray, v: np.ndarray, G: np.ndarray, lr: Any, momentum: float) -> tuple:
-    """See `reference_optimizers.momentum_update`; writes into `W` and `v` where they are C-contiguous.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ.
-    """
-    _check(W, v=v, G=G)
+    """See `reference_optimizers.momentum_update`; writes into `W` and `v` where they are C-contiguous."""
+    if not W.shape == v.shape == G.shape or type(lr) is not float:
+        check("momentum_update", W, v, G, lr)
     W, v, G = (_writable(X) for X in (W, v, G))
     if W.size:
         rates = _rates(lr, W)
@@ -78,14 +67,9 @@ def adam_update(
     epsilon: float,
     step: int,
 ) -> tuple:
-    """See `reference_optimizers.adam_update`; writes into `W`, `m` and `v` where they are C-contiguous.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ.
-    """
-    _check(W, m=m, v=v, G=G)
+    """See `reference_optimizers.adam_update`; writes into `W`, `m` and `v` where they are C-contiguous."""
+    if not W.shape == m.shape == v.shape == G.shape or type(lr) is not float:
+        check("adam_update", W, m, v, G, lr)
     W, m, v, G = (_writable(X) for X in (W, m, v, G))
     if W.size:
         rates = _rates(lr / (1 - beta1**step), W)

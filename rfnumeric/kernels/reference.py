@@ -6,7 +6,8 @@ Shapes: ``...`` stands for leading population axes, which broadcast. Samples are
 from __future__ import annotations
 
 from rfnumeric.backend import array_namespace, device_of
-from rfnumeric.typing import Array, DType
+from rfnumeric.kernels.checks import check_index, check_labels
+from rfnumeric.typing import Array, DType, IntegerArray
 
 
 def matmul(A: Array, B: Array) -> Array:
@@ -168,7 +169,7 @@ def bias_tanh(z: Array, b: Array | None) -> tuple[Array, Array, Array]:
     return a, h, 1 - h * h
 
 
-def softmax_cross_entropy(h: Array, labels: Array) -> tuple[Array, Array, Array]:
+def softmax_cross_entropy(h: Array, labels: IntegerArray) -> tuple[Array, Array, Array]:
     """Softmax cross-entropy: the error e = softmax(h) − onehot = ∂loss/∂h, the loss and the correct count in one pass.
 
     Parameters
@@ -176,8 +177,8 @@ def softmax_cross_entropy(h: Array, labels: Array) -> tuple[Array, Array, Array]
     h : array, shape (..., batch, classes)
         Scores: the network's last activation.
     labels : integer array, shape (..., batch)
-        Class of each sample, 0 ≤ label < classes. Another value makes its member's loss NaN, or raises ValueError
-        where that needs no waiting for a device (NumPy).
+        Class of each sample, 0 ≤ label < classes. Another value raises ValueError, except on a GPU, where it makes its
+        member's loss NaN: a step must not wait for the device.
 
     Returns
     -------
@@ -189,6 +190,7 @@ def softmax_cross_entropy(h: Array, labels: Array) -> tuple[Array, Array, Array]
         Samples whose largest score, the first one among equals, is the label's. A row with a NaN counts as wrong.
     """
     xp = array_namespace(h, labels)
+    check_labels(labels, h.shape[-1])
     classes = xp.arange(h.shape[-1], dtype=labels.dtype, device=device_of(h))
     onehot = labels[..., None] == classes
     onehot_float = xp.astype(onehot, h.dtype)
@@ -252,7 +254,7 @@ def reciprocal_derivative(
     return s, delta
 
 
-def gather_scale(images: Array, index: Array, scale: float, offset: float, dtype: DType) -> Array:
+def gather_scale(images: Array, index: IntegerArray, scale: float, offset: float, dtype: DType) -> Array:
     """Gather rows of uint8 images and scale them: images[index] · scale + offset.
 
     Parameters
@@ -270,6 +272,7 @@ def gather_scale(images: Array, index: Array, scale: float, offset: float, dtype
     array, shape (..., n)
     """
     xp = array_namespace(images, index)
+    check_index(index, images.shape[0])
     rows = xp.take(images, xp.reshape(index, (-1,)), axis=0)
     return xp.reshape(xp.astype(rows, dtype) * scale + offset, (*index.shape, images.shape[-1]))
 

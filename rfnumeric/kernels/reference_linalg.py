@@ -132,7 +132,9 @@ def kronecker_apply(A: Array, B: Array, X: Array) -> Array:
     return xp.matmul(A, xp.matmul(X, Bt))
 
 
-def meyer_update(A: Array, X: Array, c: Array, d: Array, tolerance: Array, noise: float = 0.0) -> tuple[Array, Array]:
+def meyer_update(
+    A: Array, X: Array, c: Array, d: Array, tolerance: float | Array, noise: float = 0.0
+) -> tuple[Array, Array]:
     """Return (A + cdᴴ)⁺ from X = A⁺ by Meyer's theorem, as X + a₁b₁ᴴ + a₂b₂ᴴ, and which case it was.
 
     Computed for A, c and d scaled by powers of two to entries of size 1, and X with A: the letters below stand for the

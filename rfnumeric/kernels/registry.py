@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
-from rfnumeric.backend import dtype_name
+import numpy as np
+
+from rfnumeric.backend import array_namespace, dtype_name
+from rfnumeric.kernels.checks import check_arguments
 
 ENVIRONMENT_VARIABLE = "RFNUMERIC_KERNELS"
 
@@ -59,15 +63,37 @@ class Kernel:
         self.reference = reference
         self.__doc__ = reference.__doc__
         self._chosen: dict[tuple[type, Any], Callable[..., Any]] = {}
+        parameters = inspect.signature(reference).parameters
+        self._names = tuple(parameters)
+        # Where the other arrays of one dtype stand behind the first; labels and rates have dtypes of their own.
+        self._alike = tuple(
+            place for place, p in enumerate(list(parameters.values())[1:]) if p.annotation in ("Array", "Array | None")
+        )
         Kernel.instances[self.name] = self
 
     def __call__(self, array: Any, *args: Any, **kwargs: Any) -> Any:
-        """Run the implementation for arrays like `array`; arguments and result are the reference's."""
-        key = (type(array), array.dtype)
-        chosen = self._chosen.get(key)
+        """Run the implementation for arrays like `array`; arguments and result are the reference's.
+
+        Raises
+        ------
+        TypeError
+            If an array is of another type or dtype than the first one.
+        ValueError
+            If shapes or values do not fit, with the same words on every backend.
+        """
+        kind, dtype = type(array), getattr(array, "dtype", None)
+        if kwargs or len(args) < len(self._alike):
+            args, kwargs = self._positional(array, args, kwargs), {}
+        for place in self._alike:
+            other = args[place]
+            if (type(other) is not kind or other.dtype is not dtype) and other is not None:
+                self._check_alike(array, args)
+                break
+        chosen = self._chosen.get((kind, dtype))
         if chosen is None:
-            chosen = self._chosen[key] = self.select(array)
-        return chosen(array, *args, **kwargs)
+            chosen = self._guarded(array)
+            self._chosen[kind, dtype] = chosen
+        return chosen(array, *args)
 
     def __repr__(self) -> str:
         return f"<kernel {self.name}>"
@@ -82,9 +108,83 @@ class Kernel:
         function, dtypes = _implementations.get((self.name, library), (self.reference, frozenset()))
         return function if dtype_name(array.dtype) in dtypes else self.reference
 
+    def check(self, *arguments: Any) -> None:
+        """Raise unless these arguments, by position, fit one another; see `rfnumeric.kernels.checks`."""
+        check_arguments(self.name, dict(zip(self._names, arguments, strict=False)))
+
+    def _guarded(self, array: Any) -> Callable[..., Any]:
+        """Return what `select` does, behind the checks of shapes that it does not make itself.
+
+        Raises
+        ------
+        TypeError
+            If `array` is a subclass of NumPy's array, not in the machine's byte order, or of integers.
+        """
+        xp = array_namespace(array)
+        if isinstance(array, np.ndarray) and (type(array) is not np.ndarray or not array.dtype.isnative):
+            raise TypeError(
+                f"{self._names[0]} must be a plain numpy.ndarray in native byte order; got a {type(array).__name__} of "
+                f"dtype {array.dtype.str}. Kernels convert nothing."
+            )
+        if self.name != "gather_scale" and not xp.isdtype(array.dtype, ("real floating", "complex floating")):
+            raise TypeError(
+                f"{self._names[0]} must have a real or complex floating dtype; got {dtype_name(array.dtype)}. Kernels "
+                "convert nothing."
+            )
+        function = self.select(array)
+        # NumPy's check what they trust themselves, where their own tests do not imply it: a call costs a microsecond.
+        if function is not self.reference and type(array) is np.ndarray:
+            return function
+
+        def checked(*args: Any) -> Any:
+            self.check(*args)
+            return function(*args)
+
+        return checked
+
+    def _positional(self, array: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+        bound = inspect.signature(self.reference).bind(array, *args, **kwargs)
+        bound.apply_defaults()
+        return bound.args[1:]
+
+    def _check_alike(self, array: Any, args: tuple[Any, ...]) -> None:
+        for place in self._alike:
+            other = args[place]
+            if other is None:
+                continue
+            name, first = self._names[place + 1], self._names[0]
+            array_namespace(array, other)
+            if other.dtype != array.dtype:
+                raise TypeError(
+                    f"{name} must have the dtype {dtype_name(array.dtype)} of {first}; got {dtype_name(other.dtype)}. "
+                    "Kernels convert nothing."
+                )
+            if isinstance(other, np.ndarray) and type(other) is not np.ndarray:
+                raise TypeError(f"{name} must be a plain numpy.ndarray; got a {type(other).__name__}.")
+
     def forget(self) -> None:
         """Forget which implementations were chosen; the next call chooses again."""
         self._chosen.clear()
+
+
+def check(name: str, *arguments: Any) -> None:
+    """Check a kernel's arguments, by position, as its reference does."""
+    Kernel.instances[name].check(*arguments)
+
+
+def common_lead(name: str, leads: tuple[tuple[int, ...], ...], *arguments: Any) -> tuple[int, ...]:
+    """Return the shape to which leading axes of a kernel's arguments broadcast; what does not is the check's to say.
+
+    Raises
+    ------
+    ValueError
+        If they do not.
+    """
+    try:
+        return np.broadcast_shapes(*leads)
+    except ValueError:
+        check(name, *arguments)
+        raise
 
 
 def forced_reference() -> bool:

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from rfnumeric import kernels
 from rfnumeric.backend import array_namespace, device_of
+from rfnumeric.kernels.checks import check_arguments, check_labels
 from rfnumeric.typing import Array
 
 
@@ -51,6 +52,8 @@ class MeanSquaredError:
         """
         xp = array_namespace(h, target)
         if xp.isdtype(target.dtype, "integral"):
+            check_arguments("softmax_cross_entropy", {"h": h, "labels": target})
+            check_labels(target, h.shape[-1])
             classes = xp.arange(h.shape[-1], dtype=target.dtype, device=device_of(h))
             labels, wanted = target, xp.astype(target[..., None] == classes, h.dtype)
         else:
