@@ -19,6 +19,10 @@ import numba
 import threadpoolctl
 
 _lock = threading.Lock()
+_users = 0
+"""Blocks of `one_thread_each` that keep BLAS to one thread at this moment, of all Python threads."""
+_before: list[int] = []
+"""The threads of each pool before the first of them."""
 _forked = False
 
 
@@ -26,29 +30,71 @@ _forked = False
 def one_thread_each(members: int) -> Generator[bool]:
     """Keep BLAS to one thread inside the ``with`` block, if a stack's members are to share the threads.
 
-    They are if they are as many at least; fewer leave the threads to BLAS, inside each member.
+    They are if they are as many at least; fewer leave the threads to BLAS, inside each member. The pools of most BLAS
+    belong to the process: the first Python thread that comes limits them, the last one that goes restores them, so that
+    no member of any thread's stack is computed on more than one thread of BLAS.
 
     Yields
     ------
     bool
-        Whether they do: a loop of Numba's then runs that many members at a time.
+        Whether a loop of Numba's may run several members at a time. A stack inside a stack, one in a forked process,
+        and one that comes while another Python thread's stack runs, go through their members in turn, to the same bits.
     """
-    # A stack inside a stack finds one thread, and so does one that another of Python's threads asks for meanwhile.
-    if members == 1 or _forked or not _has_openmp() or not 1 < max(_threads_of_blas(), default=1) <= members:
+    if members == 1 or not _has_openmp():
         yield False
         return
     with _lock:
-        pools, threads = _blas_pools(), _threads_of_blas()
-        before = numba.get_num_threads()
-        try:
-            numba.set_num_threads(min(before, max(threads)))
-            for pool in pools:
-                pool.set_num_threads(1)
-            yield True
-        finally:
-            for pool, count in zip(pools, threads, strict=True):
-                pool.set_num_threads(count)
+        threads = max(_before if _users else _threads_of_blas(), default=1)
+        limited = 1 < threads <= members
+        alone = limited and _limit()
+    if not limited:
+        yield False
+        return
+    shared = alone and not _forked
+    before = numba.get_num_threads()
+    try:
+        if shared:
+            numba.set_num_threads(min(before, threads))
+        yield shared
+    finally:
+        if shared:
             numba.set_num_threads(before)
+        with _lock:
+            _release()
+
+
+def _limit() -> bool:
+    """Keep BLAS to one thread until `_release`; tell whether nobody did before. Needs the lock."""
+    global _users, _before
+    _users += 1
+    if _users == 1:
+        _before = _threads_of_blas()
+        _set_threads([1] * len(_before))
+        return True
+    # OpenMP counts threads for each of the process's threads: this one has its own count to set.
+    _set_threads([1] * len(_before), own=True)
+    return False
+
+
+def _release() -> None:
+    global _users
+    _users -= 1
+    _set_threads(_before, own=_users > 0)
+
+
+def _set_threads(counts: list[int], own: bool = False) -> None:
+    """Set the threads of each pool; with `own`, of those alone whose count is the calling thread's own."""
+    for pool, count in zip(_blas_pools(), counts, strict=True):
+        if own and getattr(pool, "threading_layer", "") != "openmp":
+            continue
+        # threadpoolctl lets one Python thread alone set OpenBLAS's threads and does nothing, without a word, in the
+        # others. Here a lock decides who sets them.
+        release_control = getattr(pool, "clear_controlling_thread", None)
+        if release_control is not None:
+            release_control(force=True)
+        pool.set_num_threads(count)
+        if release_control is not None:
+            release_control(force=True)
 
 
 @functools.cache
@@ -73,8 +119,11 @@ def _blas_pools() -> list[Any]:
 
 
 def _note_fork() -> None:
-    global _forked, _lock
+    global _forked, _lock, _users
     _forked, _lock = True, threading.Lock()
+    if _users:  # whoever limited the pools is not in this process
+        _users = 0
+        _set_threads(_before)
 
 
 if hasattr(os, "register_at_fork"):

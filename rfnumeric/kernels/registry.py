@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
@@ -188,7 +189,7 @@ def common_lead(name: str, leads: tuple[tuple[int, ...], ...], *arguments: Any) 
 
 
 def forced_reference() -> bool:
-    """Tell whether ``RFNUMERIC_KERNELS=reference`` is set.
+    """Tell whether ``RFNUMERIC_KERNELS=reference`` is set, or ``NUMBA_DISABLE_JIT`` leaves no compiler.
 
     Raises
     ------
@@ -200,7 +201,14 @@ def forced_reference() -> bool:
         raise ValueError(
             f"{ENVIRONMENT_VARIABLE} must be 'auto' or 'reference'; got {value!r}. Unset it for the default."
         )
-    return value == "reference"
+    return value == "reference" or _without_compiler()
+
+
+def _without_compiler() -> bool:
+    numba = sys.modules.get("numba")
+    if numba is not None:
+        return bool(numba.config.DISABLE_JIT)
+    return os.environ.get("NUMBA_DISABLE_JIT", "0").strip() not in ("", "0")
 
 
 @contextmanager
