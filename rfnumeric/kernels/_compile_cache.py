@@ -105,7 +105,7 @@ def own_folder() -> Generator[None]:
     """
     config: Any = numba_config  # its settings are made at run time, where a type checker cannot see them
     before = config.CACHE_DIR
-    config.CACHE_DIR = before or str(Path(platformdirs.user_cache_dir("rfnumeric")) / "numba")
+    config.CACHE_DIR = before or str(Path(platformdirs.user_cache_dir("rfnumeric")) / "loops")
     try:
         yield
     finally:

@@ -21,7 +21,12 @@ SHAPES: dict[str, dict[str, str]] = {
     "bias_identity": {"z": "batch n", "b": "n"},
     "bias_leaky_relu": {"z": "batch n", "b": "n"},
     "bias_leaky_softplus": {"z": "batch n", "b": "n"},
+    "bias_sigmoid": {"z": "batch n", "b": "n"},
     "bias_tanh": {"z": "batch n", "b": "n"},
+    "convolution": {"x": "batch n_in", "W": "C_out C kh kw", "b": "C_out"},
+    "convolution_grad": {"v": "batch n_out", "x": "batch n_in"},
+    "convolution_leaky_relu": {"x": "batch n_in", "W": "C_out C kh kw", "b": "C_out"},
+    "convolution_pull": {"v": "batch n_out", "W": "C_out C kh kw", "d": "batch n_in"},
     "coupled_steps": {"U": "a b", "V": "b a"},
     "gated_product": {"delta": "batch n_out", "M": "n n_out", "d_sigma": "batch n"},
     "gather_scale": {"images": "samples n"},
@@ -29,6 +34,10 @@ SHAPES: dict[str, dict[str, str]] = {
     "gram_pinv": {"A": "m n"},
     "kronecker_apply": {"A": "m n", "B": "p q", "X": "n q"},
     "layer_leaky_relu": {"x": "batch n_in", "W": "n n_in", "b": "n"},
+    "local_add_outer": {"W": "H_out W_out C_out C kh kw", "v": "batch n_out", "x": "batch n_in"},
+    "local_grad": {"v": "batch n_out", "x": "batch n_in"},
+    "local_product": {"x": "batch n_in", "W": "H_out W_out C_out C kh kw", "b": "n_out"},
+    "local_pull": {"v": "batch n_out", "W": "H_out W_out C_out C kh kw", "d": "batch n_in"},
     "matmul": {"A": "m k", "B": "k n"},
     "meyer_update": {"A": "m n", "X": "n m", "c": "m", "d": "n", "tolerance": ""},
     "penrose_norms": {"A": "m n", "X": "n m"},
@@ -41,6 +50,7 @@ SHAPES: dict[str, dict[str, str]] = {
 _LIKE_W = {"momentum_update": ("v", "G"), "adam_update": ("m", "v", "G")}
 _INTEGERS = {"softmax_cross_entropy": ("labels",), "gather_scale": ("index",)}
 _REAL = ("lr", "scale", "tolerance")
+_RATE_BY_MEMBER = {"add_outer", "sgd_update"}
 _EQUAL_LEADS = {"coupled_steps"}
 OWN_LAYERS = ("reciprocal", "derivative", "none")
 
@@ -72,7 +82,7 @@ def check_arguments(kernel: str, arguments: dict[str, Any]) -> None:
         if "complex" in dtype_name(getattr(arguments.get(name), "dtype", "float64")):
             raise TypeError(f"{name} must be real; got {dtype_name(arguments[name].dtype)}.")
         shape = tuple(getattr(arguments.get(name), "shape", ()))
-        if "W" in arguments and kernel not in _LIKE_W and shape not in ((), tuple(arguments["W"].shape[:-2])):
+        if kernel in _RATE_BY_MEMBER and shape not in ((), tuple(arguments["W"].shape[:-2])):
             raise ValueError(
                 f"{name} must be a number or have the leading axes {tuple(arguments['W'].shape[:-2])} of W; got shape "
                 f"{shape}."

@@ -25,6 +25,7 @@ SOUND: dict[str, Callable[[], list[Any]]] = {
     "bias_identity": lambda: _matrices(0, (2, 3), (3,)),
     "bias_leaky_relu": lambda: [*_matrices(0, (2, 3), (3,)), 0.1],
     "bias_leaky_softplus": lambda: [*_matrices(0, (2, 3), (3,)), 0.1],
+    "bias_sigmoid": lambda: _matrices(0, (2, 3), (3,)),
     "bias_tanh": lambda: _matrices(0, (2, 3), (3,)),
     "coupled_steps": lambda: [*_matrices(0, (3, 4), (4, 3)), 0.1, 0.1, 0.0, False, 2],
     "gated_product": lambda: _matrices(0, (2, 5), (3, 5), (2, 3)),

@@ -29,7 +29,7 @@ def _outcome(name: str, arguments: list[Any]) -> str:
 
 
 def test_every_kernel_is_here() -> None:
-    assert set(SOUND) == set(Kernel.instances)
+    assert set(SOUND) >= set(kernels.accelerated_kernels("numpy"))
     for name, make in SOUND.items():
         assert _outcome(name, make()) == "accepted"
 
