@@ -28,6 +28,7 @@ gather_scale = Kernel(reference.gather_scale)
 gram_inverse = Kernel(reference.gram_inverse)
 gram_pinv = Kernel(reference_linalg.gram_pinv)
 image_patches = Kernel(reference_convolution.image_patches)
+inverse_ratio = Kernel(reference_linalg.inverse_ratio)
 kronecker_apply = Kernel(reference_linalg.kronecker_apply)
 layer_leaky_relu = Kernel(reference.layer_leaky_relu)
 local_add_outer = Kernel(reference_convolution.local_add_outer)
@@ -67,6 +68,7 @@ __all__ = [
     "gram_inverse",
     "gram_pinv",
     "image_patches",
+    "inverse_ratio",
     "kronecker_apply",
     "layer_leaky_relu",
     "local_add_outer",

@@ -14,7 +14,7 @@ from scipy.linalg import blas, lapack
 
 from rfnumeric.kernels import reference_linalg
 from rfnumeric.kernels._blas import FLOATING, POTRF
-from rfnumeric.kernels._numba_linalg import small_gram_pinv
+from rfnumeric.kernels._numba_linalg import small_gram_pinv, small_inverse_ratio
 from rfnumeric.kernels._sharing import one_thread_each
 from rfnumeric.kernels.registry import check, implements
 
@@ -22,6 +22,7 @@ from rfnumeric.kernels.registry import check, implements
 SMALL = 32
 
 _RANK_K = dict(zip(FLOATING, (blas.ssyrk, blas.dsyrk, blas.cherk, blas.zherk), strict=True))
+_GEMV = dict(zip(FLOATING, (blas.sgemv, blas.dgemv, blas.cgemv, blas.zgemv), strict=True))
 _SYMM = dict(zip(FLOATING, (blas.ssymm, blas.dsymm, blas.chemm, blas.zhemm), strict=True))
 _TRMM = dict(zip(FLOATING, (blas.strmm, blas.dtrmm, blas.ctrmm, blas.ztrmm), strict=True))
 _TRTRI = dict(zip(FLOATING, (lapack.strtri, lapack.dtrtri, lapack.ctrtri, lapack.ztrtri), strict=True))
@@ -108,6 +109,47 @@ def _attempt(A: np.ndarray, work: str) -> tuple[np.ndarray, float, float, bool]:
     return X if by_rows else X.T, defect, kappa, in_range
 
 
+@implements("inverse_ratio", "numpy", FLOATING)
+def inverse_ratio(A: np.ndarray, X: np.ndarray) -> np.ndarray:
+    """See `reference_linalg.inverse_ratio`; large matrices meet its vectors one at a time, at the speed of memory."""
+    m, n = A.shape[-2:]
+    if m > n:
+        return inverse_ratio(np.swapaxes(A, -1, -2), np.swapaxes(X, -1, -2))
+    if m <= reference_linalg.EXACT[0] and n <= reference_linalg.EXACT[1]:
+        return small_inverse_ratio(A, X)
+    lead = np.broadcast_shapes(A.shape[:-2], X.shape[:-2])
+    A, X = np.broadcast_to(A, (*lead, m, n)), np.broadcast_to(X, (*lead, n, m))
+    found = np.empty(lead)
+    with one_thread_each(math.prod(lead)):
+        for k in np.ndindex(lead):
+            found[k] = _probed_ratio(A[k], X[k])
+    return found
+
+
+def _probed_ratio(A: np.ndarray, X: np.ndarray) -> float:
+    (m, n), name = A.shape, A.dtype.name
+    A, X = (M if M.flags.f_contiguous or M.flags.c_contiguous else np.ascontiguousarray(M) for M in (A, X))
+    left = skew = 0.0
+    for y, z in zip(reference_linalg.probes(m).astype(name), reference_linalg.probes(n).astype(name), strict=True):
+        r = y - _times(A, _times(X, y, name), name)
+        left += float(_DOT[name](r, r).real)
+        r = _times(X, _times(A, z, name), name) - _adjoint_times(A, _adjoint_times(X, z, name), name)
+        skew += float(_DOT[name](r, r).real)
+    size = math.sqrt(_dot(A, name)) * math.sqrt(_dot(X, name)) / m
+    e = reference_linalg.SLACK * math.sqrt(max(4 * left, skew) / reference_linalg.PROBES)
+    return e / (n * _EPS[name] * size) if e <= 0.5 and 0 < size < math.inf else math.inf
+
+
+def _times(M: np.ndarray, v: np.ndarray, name: str) -> np.ndarray:
+    return _GEMV[name](1.0, M, v) if M.flags.f_contiguous else _GEMV[name](1.0, M.T, v, trans=1)
+
+
+def _adjoint_times(M: np.ndarray, v: np.ndarray, name: str) -> np.ndarray:
+    if M.flags.f_contiguous:
+        return _GEMV[name](1.0, M, v, trans=2)
+    return _GEMV[name](1.0, M.T, v.conj()).conj() if v.dtype.kind == "c" else _GEMV[name](1.0, M.T, v)
+
+
 def _is_well_conditioned(m: int, mean_kappa_squared: float, G_spread: float, inverse_spread: float) -> bool:
     """Tell whether AᴴG⁻¹ is so accurate already that the correcting step can be left out.
 
@@ -128,7 +170,8 @@ def _is_well_conditioned(m: int, mean_kappa_squared: float, G_spread: float, inv
     G_spread, inverse_spread : float
         mean(λ²)/mean(λ)² ≥ 1, and the same for λ⁻¹. NaN meets no demand.
     """
-    overall = mean_kappa_squared**2 * G_spread * inverse_spread
+    # A product, since a power of floats that overflows raises.
+    overall = mean_kappa_squared * mean_kappa_squared * G_spread * inverse_spread
     return m > SMALL and overall <= 25 and mean_kappa_squared * inverse_spread <= 5
 
 
@@ -178,7 +221,9 @@ def _spectrum(G: np.ndarray, work: str) -> tuple[float, float]:
         return trace, math.nan
     # By an exact factor into the range in which squares neither overflow nor underflow.
     if not _RANGE[work] ** 0.25 < trace < _RANGE[work] ** -0.25:
-        factor = 2.0 ** -math.frexp(trace)[1]
+        # Far enough also where the factor itself would overflow: out of range, the caller has to scale.
+        limit = 120 if work in _DOUBLE else 1000
+        factor = 2.0 ** max(-limit, min(limit, -math.frexp(trace)[1]))
         G = G * G.real.dtype.type(factor)
     else:
         factor = 1.0

@@ -109,6 +109,55 @@ def small_gram_pinv(A: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return X.reshape(*lead, n, m), defect.reshape(lead), kappa.reshape(lead)
 
 
+@compiled()
+def _inverse_ratio(A, X, Q, row, columns, unit, found):
+    K, m, n = A.shape
+    for k in range(K):
+        a, x = A[k], X[k]
+        left = skew = rows = 0.0
+        columns[:] = 0
+        for i in range(m):
+            squared = 0.0
+            row[:] = 0
+            row[i] = -1
+            for l in range(n):
+                f = a[i, l]
+                squared += f.real * f.real + f.imag * f.imag
+                for j in range(m):
+                    row[j] += f * x[l, j]
+            rows = max(rows, squared)
+            for j in range(m):
+                left += row[j].real * row[j].real + row[j].imag * row[j].imag
+        for i in range(n):
+            Q[i, :] = 0
+            for l in range(m):
+                f = x[i, l]
+                columns[l] += f.real * f.real + f.imag * f.imag
+                for j in range(n):
+                    Q[i, j] += f * a[l, j]
+        for i in range(n):
+            for j in range(i):
+                f = Q[i, j] - np.conj(Q[j, i])
+                skew += 2 * (f.real * f.real + f.imag * f.imag)
+            skew += 4 * Q[i, i].imag ** 2
+        e = max(2 * math.sqrt(left), math.sqrt(skew))
+        size = math.sqrt(rows * columns.max())
+        found[k] = e / (unit * size) if e <= 0.5 and 0 < size < math.inf else math.inf
+
+
+def small_inverse_ratio(A: np.ndarray, X: np.ndarray) -> np.ndarray:
+    """Return what `reference_linalg.inverse_ratio` does for a stack with m ≤ n, all of it in one compiled loop."""
+    m, n = A.shape[-2:]
+    lead = A.shape[:-2] if A.shape[:-2] == X.shape[:-2] else np.broadcast_shapes(A.shape[:-2], X.shape[:-2])
+    if lead:
+        A, X = (np.broadcast_to(M, lead + M.shape[-2:]) for M in (A, X))
+    a, x = _members(A), _members(X)
+    found = np.empty(len(a))
+    scratch = (np.empty((n, n), dtype=A.dtype), np.empty(m, dtype=A.dtype), np.empty(m))
+    _inverse_ratio(a, x, *scratch, n * float(np.finfo(A.dtype).eps), found)
+    return found.reshape(lead)
+
+
 def _members(A: np.ndarray) -> np.ndarray:
     """View (..., m, n) as (members, m, n), copied where it is not contiguous or, as signatures tell, read-only."""
     A = A if A.flags.carray else np.array(A, order="C")

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from rfnumeric.backend import device_of, eps, to_numpy
+from rfnumeric.kernels import matmul
 from rfnumeric.typing import Array, DType, Namespace
 
 
@@ -51,6 +52,26 @@ def ratio(xp: Namespace, numerator: Array, denominator: Array) -> Array:
     infinite = xp.where(numerator == 0, xp.zeros_like(quotient), xp.full_like(quotient, math.inf))
     # A NaN in the numerator stays one.
     return xp.where(zero & ~xp.isnan(numerator), infinite, quotient)
+
+
+def spectral_norm(xp: Namespace, M: Array) -> Array:
+    """Return the 2-norm over the last two axes, shape (...), of finite matrices of any scale; NaN for others."""
+    M, exponent = scale(xp, M)
+    finite = xp.all(xp.isfinite(M), axis=(-2, -1))
+    largest = xp.linalg.svdvals(xp.where(finite[..., None, None], M, xp.zeros_like(M)))[..., 0]
+    return xp.where(finite, times_power_of_two(xp, largest, exponent), xp.full_like(largest, math.nan))
+
+
+def spectral_bounds(xp: Namespace, M: Array) -> tuple[Array, Array]:
+    """Return a lower and an upper bound of the 2-norm, shape (...), from the smaller Gram matrix G of M.
+
+    ‖G‖_F² = Σσ⁴ lies between σ₁⁴ and σ₁²Σσ²: hence ‖G‖_F/‖M‖_F ≤ ‖M‖₂ ≤ ‖G‖_F^½.
+    """
+    M, exponent = scale(xp, M)
+    Mh = adjoint(xp, M)
+    G = frobenius(xp, matmul(M, Mh) if M.shape[-2] <= M.shape[-1] else matmul(Mh, M))
+    low, high = ratio(xp, G, frobenius(xp, M)), xp.sqrt(G)
+    return times_power_of_two(xp, low, exponent), times_power_of_two(xp, high, exponent)
 
 
 def scale(xp: Namespace, A: Array) -> tuple[Array, Array]:
@@ -124,3 +145,8 @@ def check_finite(xp: Namespace, A: Array, name: str = "A") -> None:
 def any_true(xp: Namespace, mask: Any) -> bool:
     """Tell whether an entry is true; waits for the device."""
     return bool(to_numpy(xp.any(mask)))
+
+
+def all_true(mask: Any) -> bool:
+    """Tell whether every entry is true; waits for the device."""
+    return bool(to_numpy(mask).all())

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from rfnumeric.backend import array_namespace, quiet
+from rfnumeric.backend import array_namespace, eps, quiet
 from rfnumeric.backend.gate import gate
 from rfnumeric.kernels import matmul
-from rfnumeric.linalg._common import adjoint, check_finite, frobenius, identity
-from rfnumeric.linalg.iteration_result import IterationResult, summarize
+from rfnumeric.linalg._common import (
+    adjoint,
+    check_finite,
+    check_matrix,
+    frobenius,
+    identity,
+    scale,
+    times_power_of_two,
+    unscale,
+)
+from rfnumeric.linalg.iteration_result import IterationResult, measured_order, summarize
 from rfnumeric.linalg.iterations import Hyperpower, safe_start
 from rfnumeric.typing import Array
 
@@ -37,6 +46,7 @@ class GramNewton:
     def __init__(self, A: Array) -> None:
         self.xp = array_namespace(A)
         self.Z: Array = None
+        self._exponent: Array = None
         self.result = self.update(A)
 
     @gate(like="Z", A=2)
@@ -56,19 +66,25 @@ class GramNewton:
             `value` is A⁺. A step too large for the warm start (‖I − GZ‖ ≥ 1) restarts from αG by itself.
         """
         xp = self.xp
+        check_matrix(xp, A)
         check_finite(xp, A)
-        Ah = adjoint(xp, A)
         with quiet():
+            scaled, exponent = scale(xp, A)
+            Ah = adjoint(xp, scaled)
             wide = A.shape[-2] <= A.shape[-1]
-            G = matmul(A, Ah) if wide else matmul(Ah, A)
+            G = matmul(scaled, Ah) if wide else matmul(Ah, scaled)
             cold = safe_start(xp, G)
-            Z = cold
+            start = cold
             if self.Z is not None:
-                R = identity(xp, G.shape[-1], A) - matmul(G, self.Z)
-                Z = xp.where((frobenius(xp, R) < 1)[..., None, None], self.Z, cold)
-            inner = Hyperpower(G, Z, 2)
-            found = inner.run(max_iterations=max_iterations)
-            self.Z = xp.where(xp.isfinite(inner.X), inner.X, cold)
-            value = matmul(Ah, inner.X) if wide else matmul(inner.X, Ah)
-        self.result = summarize(A, value, found.history, 2.0, found.measured, None)
+                # Z is the inverse of the last Gram matrix at the last scale.
+                Z = times_power_of_two(xp, self.Z, 2 * (exponent - self._exponent)[..., None, None])
+                R = identity(xp, G.shape[-1], A) - matmul(G, Z)
+                start = xp.where((frobenius(xp, R) < 1)[..., None, None], Z, cold)
+            inner = Hyperpower(G, start, 2)
+            history, _ = inner.iterate(max_iterations=max_iterations)
+            found = inner.X
+            self.Z, self._exponent = xp.where(xp.isfinite(found), found, cold), exponent
+            value = unscale(xp, matmul(Ah, found) if wide else matmul(found, Ah), exponent)
+        measured = measured_order(history, max(1, *G.shape[-2:]) * eps(A))
+        self.result = summarize(A, value, history, 2.0, measured, None)
         return self.result

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from rfnumeric.backend import to_numpy
+from rfnumeric.backend import array_namespace, to_numpy
 from rfnumeric.linalg.penrose import RATIO_LIMIT, penrose_residuals
 from rfnumeric.typing import Array
 
@@ -27,9 +27,10 @@ class IterationResult:
     residual : array, shape (...)
         Largest of the four Penrose test ratios of `value`, dimensionless; rounding error alone gives order one or less.
     status : str
-        ``"converged"``: the test ratio is below 20, `value` is A⁺ to rounding. ``"stagnated"``: it stopped moving, but
-        elsewhere, for example at another generalized inverse; see `conditions`. ``"max_iterations"``: it still moves.
-        ``"diverged"``: it is no longer finite. Of a stack, the worst of its members'.
+        ``"converged"``: the test ratio is at most 20, `value` is A⁺ to rounding (see `penrose_residuals`).
+        ``"stagnated"``: it stopped moving, but elsewhere, for example at another generalized inverse; see `conditions`.
+        ``"max_iterations"``: it still moves. ``"diverged"``: it, or the square of its norm, is no longer finite. Of a
+        stack, the worst of its members'.
     statuses : tuple of str
         The status of each member, in C order of the leading axes.
     conditions : set of int
@@ -73,18 +74,19 @@ def measured_factor(history: list[float], floor: float) -> float:
 
 
 def summarize(A: Array, X: Array, history: list[float], theory: float, measured: float, moving: Any) -> IterationResult:
-    """Judge X by the Penrose conditions; `moving` tells which members were still changing, in C order."""
+    """Judge X by the Penrose conditions; `moving` has the last relative change of those still moving, in C order."""
+    xp = array_namespace(A, X)
     residuals = penrose_residuals(A, X)
     ratios = to_numpy(residuals.ratios).reshape(4, -1)
+    finite = to_numpy(xp.all(xp.isfinite(X), axis=(-2, -1))).reshape(-1)
     statuses = []
     for k in range(ratios.shape[1]):
-        worst = ratios[:, k].max()
-        if worst <= RATIO_LIMIT:
+        if (ratios[:, k] <= RATIO_LIMIT).all():
             statuses.append("converged")
-        elif not math.isfinite(worst):
+        elif not finite[k] or (moving is not None and not moving[k] < math.inf):
             statuses.append("diverged")
         else:
-            statuses.append("max_iterations" if moving is not None and moving[k] else "stagnated")
+            statuses.append("max_iterations" if moving is not None and moving[k] > 0 else "stagnated")
     status = max(statuses, key=STATUSES.index, default="converged")
     conditions = {c for c in range(1, 5) if (ratios[c - 1] <= RATIO_LIMIT).all()}
     return IterationResult(

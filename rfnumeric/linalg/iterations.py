@@ -9,7 +9,18 @@ from typing import Any
 from rfnumeric.backend import array_namespace, eps, quiet, to_numpy
 from rfnumeric.backend.gate import gate
 from rfnumeric.kernels import matmul
-from rfnumeric.linalg._common import adjoint, check_finite, check_matrix, frobenius, norm_one, ratio
+from rfnumeric.linalg._common import (
+    adjoint,
+    check_finite,
+    check_matrix,
+    frobenius,
+    norm_one,
+    ratio,
+    scale,
+    times_power_of_two,
+    unscale,
+)
+from rfnumeric.linalg._turned import Turned
 from rfnumeric.linalg.iteration_result import IterationResult, measured_order, summarize
 from rfnumeric.linalg.penrose import RATIO_LIMIT, penrose_residuals
 from rfnumeric.typing import Array, Namespace
@@ -94,21 +105,33 @@ class Hyperpower:
             if X0 not in STARTS:
                 raise ValueError(f"X0 must be an array or one of {', '.join(STARTS)}; got {X0!r}.")
             with quiet():
-                X = STARTS[X0](xp, A)
+                scaled, exponent = scale(xp, A)
+                X = STARTS[X0](xp, scaled)
         else:
-            X = X0
+            check_finite(xp, X0, "X0")
+            with quiet():
+                scaled, exponent = scale(xp, A)
+                X = times_power_of_two(xp, X0, exponent[..., None, None])
         if tuple(X.shape[-2:]) != (A.shape[-1], A.shape[-2]):
             raise ValueError(
                 f"X0 must have shape (..., {A.shape[-1]}, {A.shape[-2]}) to be an inverse of A {tuple(A.shape)}; got "
                 f"{tuple(X.shape)}. Did you pass its transpose?"
             )
-        check_finite(xp, X, "X0")
-        self.A, self.X, self.order = A, X, order
+        self.A, self.order = A, order
+        # By an exact power of two, so that no norm over- or underflows at any scale of A; X is scaled the other way.
+        self.scaled_A, self._exponent = scaled, exponent
+        self.scaled_X = X
         self.iterations = 0
+
+    @property
+    def X(self) -> Array:
+        """The current iterate, shape (..., n, m)."""
+        with quiet():
+            return unscale(self.xp, self.scaled_X, self._exponent)
 
     def step(self) -> Array:
         """Take one step; return ‖XAX − X‖/‖X‖ of the old X, the relative change of a step of order 2, shape (...)."""
-        xp, A, X = self.xp, self.A, self.X
+        xp, A, X = self.xp, self.scaled_A, self.scaled_X
         with quiet():
             # Horner's scheme on the smaller product: XR = X − X(AX) = X − (XA)X.
             wide = A.shape[-2] <= A.shape[-1]
@@ -119,7 +142,7 @@ class Hyperpower:
             for _ in range(self.order - 2):
                 term = term - (matmul(term, P) if wide else matmul(P, term))
                 total = total + term
-        self.X = total
+        self.scaled_X = total
         self.iterations += 1
         return relative
 
@@ -137,27 +160,40 @@ class Hyperpower:
         -------
         IterationResult
         """
-        xp, A = self.xp, self.A
-        tolerance = max(1, *A.shape[-2:]) * eps(A) if rtol is None else rtol
-        limit = default_iterations(A) if max_iterations is None else max_iterations
+        history, moving = self.iterate(rtol=rtol, max_iterations=max_iterations)
+        tolerance = _tolerance(self.A, rtol)
+        return summarize(self.A, self.X, history, float(self.order), measured_order(history, tolerance), moving)
+
+    def iterate(self, *, rtol: float | None = None, max_iterations: int | None = None) -> tuple[list[float], Any]:
+        """Step as `run` does, but do not judge the end; return the history and the last change of who still moves."""
+        xp = self.xp
+        tolerance = _tolerance(self.A, rtol)
+        limit = default_iterations(self.A) if max_iterations is None else max_iterations
         history: list[float] = []
         last: Array = None
+        turned = Turned(self)
         while len(history) < limit:
             steps = [self.step() for _ in range(min(CHECK_EVERY, limit - len(history)))]
             changes = to_numpy(xp.stack(steps)).reshape(len(steps), -1)
             history += [_largest_finite(row) for row in changes]
             last = changes[-1]
-            finite = last < math.inf
-            if not (last[finite] > tolerance).any():
-                residuals = penrose_residuals(A, self.X)
-                ratios = to_numpy(residuals.ratios).reshape(4, -1)[:, finite]
-                # Small singular values show last, in A − AXA; the other inverses satisfy 1 and 2 and never the rest.
-                worst, first_two = ratios.max(axis=0, initial=0.0), ratios[:2].max(axis=0, initial=0.0)
-                settled = (worst <= 1) | ((first_two <= 1) & (worst > RATIO_LIMIT))
-                if settled.all():
-                    break
-        moving = None if last is None else last > tolerance
-        return summarize(A, self.X, history, float(self.order), measured_order(history, tolerance), moving)
+            moving = (last > tolerance) & (last < math.inf) & ~turned.look(last)
+            if not moving.any() and self._settled(last < math.inf, turned.done):
+                break
+        with quiet():
+            self.scaled_X = turned.result(self.scaled_X)
+        return history, None if last is None else last * ~((last <= tolerance) | turned.done)
+
+    def _settled(self, finite: Any, done: Any) -> bool:
+        """Tell whether no member that is finite will come closer."""
+        ratios = to_numpy(penrose_residuals(self.scaled_A, self.scaled_X).ratios).reshape(4, -1)[:, finite & ~done]
+        # Small singular values show last, in A − AXA; the other inverses satisfy 1 and 2 and never the rest.
+        worst, first_two = ratios.max(axis=0, initial=0.0), ratios[:2].max(axis=0, initial=0.0)
+        return bool(((worst <= 1) | ((first_two <= 1) & (worst > RATIO_LIMIT))).all())
+
+
+def _tolerance(A: Array, rtol: float | None) -> float:
+    return max(1, *A.shape[-2:]) * eps(A) if rtol is None else rtol
 
 
 @gate(A=2, X0=2)
@@ -231,8 +267,10 @@ def ben_israel_cohen(
 
     Notes
     -----
-    Quadratic convergence from X₀ = αAᴴ with 0 < α < 2/σ₁²; about 2 log₂ κ(A) steps of two products each. A
-    rank-deficient A is outside its domain: rounding errors in the null space double with each step [2]_.
+    Quadratic convergence from X₀ = αAᴴ with 0 < α < 2/σ₁²; about 2 log₂ κ(A) steps of two products each. Of a
+    rank-deficient A the iterates pass by A⁺ and leave it, since rounding errors in the null space double with each step
+    [2]_: where the change of a step turns from falling to rising, one more step and X ← XAX, which removes those
+    errors, are judged, and kept if they are A⁺.
 
     References
     ----------

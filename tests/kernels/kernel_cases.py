@@ -352,6 +352,19 @@ def draw_gram_pinv(c: Case) -> list:
     return [c.place_matrices(A.astype(c.dtype))]
 
 
+def bound_inverse_ratio(e: float, A: Any, X: Any) -> list:
+    # Both norms carry up to some (m + n)·eps·‖A‖‖X‖ of rounding, ‖A‖ ≤ 4 and ‖X‖ ≤ 1 as drawn; in units of
+    # max(m, n)·eps·ax, ax ≥ ‖A‖_F‖X‖_F/min(m, n), that is of order min(m, n). The ratio itself is near 0.1/eps.
+    return [10 * sum(A.shape[-2:])]
+
+
+def draw_inverse_ratio(c: Case) -> list:
+    A = draw_gram_pinv(c)[0]
+    host = to_numpy(A)
+    X = np.linalg.pinv(np.where(np.isfinite(host), host, 0))
+    return [A, c.place_matrices((0.95 * X).astype(c.dtype))]
+
+
 def bound_kronecker_apply(e: float, A: Any, B: Any, X: Any) -> list:
     # Two products of numbers up to 1: n terms, then q of them, and each rounding is passed on by the other factor.
     n, q = A.shape[-1], B.shape[-1]
@@ -426,6 +439,7 @@ TWINS = {
     "gated_product": Twin(draw_gated_product, bound_gated_product),
     "gram_inverse": Twin(draw_gram_inverse, bound_gram_inverse),
     "gram_pinv": Twin(draw_gram_pinv, bound_gram_pinv),
+    "inverse_ratio": Twin(draw_inverse_ratio, bound_inverse_ratio),
     "kronecker_apply": Twin(draw_kronecker_apply, bound_kronecker_apply),
     "layer_leaky_relu": Twin(draw_layer_leaky_relu, bound_layer_leaky_relu),
     "matmul": Twin(draw_matmul, bound_matmul),

@@ -52,24 +52,35 @@ def draw_matrix(
 
 
 def test_ratio(A: np.ndarray, X: np.ndarray) -> float:
-    """The largest LAPACK-style Penrose test ratio, evaluated in extended precision: the oracle."""
+    """The largest Penrose test ratio in the 2-norm, products in extended precision: the oracle.
+
+    The unit of rounding has ‖A‖₂‖X‖₂, or twice the condition number of the singular values above the cutoff if that is
+    less, since a wrong X may have any norm.
+    """
     eps = float(np.finfo(A.dtype).eps)
+    unit = max(A.shape) * eps
     wide = np.clongdouble if np.iscomplexobj(A) else np.longdouble
     A, X = A.astype(wide), X.astype(wide)
 
     def norm(M: np.ndarray) -> float:
-        return float(np.sqrt(np.sum(np.abs(M) ** 2)))
+        largest = np.abs(M).max(initial=0)
+        if not 0 < largest < np.inf:
+            return float(largest)
+        M = (M / largest).astype(np.complex128 if np.iscomplexobj(M) else np.float64)
+        return float(largest * np.linalg.norm(M, 2))
 
     if not np.isfinite(norm(X)):
         return np.inf
     a, x = norm(A), norm(X)
+    S = np.linalg.svd((A / (a or 1)).astype(np.complex128), compute_uv=False)
+    kept = S[S > unit]
+    kappa = min(a * x, 2 * (kept.max() / kept.min() if kept.size else 0.0))
     AX, XA = A @ X, X @ A
-    unit = max(A.shape) * eps * a * x
     parts = (
-        (norm(AX @ A - A), unit * a),
-        (norm(X @ AX - X), unit * x),
-        (norm(AX - AX.conj().T), unit),
-        (norm(XA - XA.conj().T), unit),
+        (norm(AX @ A - A), unit * kappa * a),
+        (norm(X @ AX - X), unit * kappa * x),
+        (norm(AX - AX.conj().T), unit * kappa),
+        (norm(XA - XA.conj().T), unit * kappa),
     )
     return max(0.0 if r == 0 else r / u if u else np.inf for r, u in parts)
 

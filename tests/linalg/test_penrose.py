@@ -43,7 +43,10 @@ def test_residuals_equal_extended_precision(dtype: str, data: st.DataObject) -> 
     for value, (residual, scale) in zip(found[:4], expected, strict=True):
         if scale > 0:
             assert abs(float(value) - residual / scale) <= unit * max(1.0, 1 / scale)
-    assert float(found.test_ratio) == pytest.approx(test_ratio(A, X), rel=1e-2, abs=2)
+    # Bounds of the 2-norms where they suffice; exact, or a missing singular value that counts for more, where not.
+    expected = test_ratio(A, X)
+    assert float(found.test_ratio) >= 0.99 * expected - 2
+    assert (float(found.test_ratio) <= 20) == (expected <= 20)
 
 
 def test_each_condition_is_told_apart() -> None:
