@@ -8,7 +8,7 @@ from typing import Any
 from rfnumeric.backend import array_namespace, device_of, eps, quiet, to_numpy
 from rfnumeric.backend.gate import gate
 from rfnumeric.kernels import coupled_steps, matmul
-from rfnumeric.linalg._common import check_finite, frobenius, identity, ratio
+from rfnumeric.linalg._common import check_finite, frobenius, identity, ratio, scale, times_power_of_two
 from rfnumeric.linalg.iteration_result import IterationResult, measured_factor, summarize
 from rfnumeric.typing import Array
 
@@ -100,10 +100,14 @@ class CoupledRule:
             else:
                 P = matmul(V, U)
                 PU, VP = matmul(U, P), matmul(P, V)
-            change = ratio(xp, frobenius(xp, own * U - PU), frobenius(xp, U))
-            if self.one_sided:
-                return change
-            return xp.maximum(change, ratio(xp, frobenius(xp, own * V - VP), frobenius(xp, V)))
+            change = self._relative(own * U - PU, U)
+            return change if self.one_sided else xp.maximum(change, self._relative(own * V - VP, V))
+
+    def _relative(self, change: Array, M: Array) -> Array:
+        """Return ‖change‖/‖M‖, of any scale."""
+        xp = self.xp
+        M, exponent = scale(xp, M)
+        return ratio(xp, frobenius(xp, times_power_of_two(xp, change, -exponent[..., None, None])), frobenius(xp, M))
 
     def run(self, *, rtol: float | None = None, max_iterations: int = 2000, check_every: int = 10) -> IterationResult:
         """Step until every pair stands still or is no longer finite.

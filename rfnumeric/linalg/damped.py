@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-from rfnumeric.backend import array_namespace, quiet
+from rfnumeric.backend import array_namespace, quiet, to_numpy
 from rfnumeric.backend.gate import gate
 from rfnumeric.kernels import gram_inverse, matmul
-from rfnumeric.linalg._common import adjoint, all_finite, check_matrix
-from rfnumeric.typing import Array
+from rfnumeric.linalg._common import adjoint, all_finite, check_matrix, scale, times_power_of_two, unscale
+from rfnumeric.typing import Array, Namespace
 
 
 @gate(A=2)
@@ -45,8 +45,19 @@ def damped_pinv(A: Array, damping: float) -> Array:
     if not math.prod(A.shape):
         return Ah
     with quiet():
-        Z = gram_inverse(A, damping)
-        return matmul(Ah, Z) if A.shape[-2] <= A.shape[-1] else matmul(Z, Ah)
+        # λ fixes one scale for all members; without it each has its own.
+        exponent = scale(xp, A)[1] if not damping else _common_exponent(xp, A, damping)
+        Ah = times_power_of_two(xp, Ah, -exponent[..., None, None])
+        Z = gram_inverse(adjoint(xp, Ah), damping and math.ldexp(damping, -2 * int(to_numpy(exponent))))
+        return unscale(xp, matmul(Ah, Z) if A.shape[-2] <= A.shape[-1] else matmul(Z, Ah), exponent)
+
+
+def _common_exponent(xp: Namespace, A: Array, damping: float) -> Array:
+    """Return the exponent, shape (), of the larger of the largest entry of all members and √λ."""
+    size = xp.abs(A)
+    size = xp.max(xp.where(xp.isfinite(size), size, xp.zeros_like(size)))
+    size = xp.maximum(size, xp.full_like(size, math.sqrt(damping)))
+    return xp.floor(xp.log2(xp.where(size > 0, size, xp.ones_like(size))))
 
 
 @gate(A=2)
@@ -71,7 +82,7 @@ def condition_number(A: Array) -> Array:
     xp = array_namespace(A)
     check_matrix(xp, A)
     finite = xp.all(xp.isfinite(A), axis=(-2, -1))
-    S = xp.linalg.svdvals(A if all_finite(xp, A) else xp.where(xp.isfinite(A), A, xp.zeros_like(A)))
+    S = xp.linalg.svdvals(scale(xp, A if all_finite(xp, A) else xp.where(xp.isfinite(A), A, xp.zeros_like(A)))[0])
     if not S.shape[-1]:
         return xp.sum(S, axis=-1)
     largest, smallest = S[..., 0], S[..., -1]

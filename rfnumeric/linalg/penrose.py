@@ -230,10 +230,10 @@ def _exact_ratios(xp: Namespace, A: Array, X: Array, rtol: float | Array, atol: 
     norm_X = spectral_norm(xp, X)
     diagonal = xp.linalg.diagonal(matmul(matmul(Vh, X), U))
     inverted = S * (xp.real(diagonal) if is_complex(xp, A) else diagonal) > 0.5
-    inverted = inverted & (norm_X * cutoff < 1 + 4 * rounding)[..., None]
+    allowed = inverted & (norm_X * cutoff < 1 + 4 * rounding)[..., None]
     above = S - cutoff[..., None]
     margin = rounding * largest[..., None]
-    keep = (S > 0) & ((above > 2 * margin) | (inverted & (above > -margin / 2)))
+    keep = (S > 0) & ((above > 2 * margin) | (allowed & (above > -margin / 2)))
     ones = xp.ones_like(S)
     inverse = xp.where(keep, 1 / xp.where(keep, S, ones), 0 * ones)
     exact = matmul(V * xp.astype(inverse, A.dtype)[..., None, :], Uh)
