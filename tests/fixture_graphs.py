@@ -1,9 +1,22 @@
-"""Small networks beyond the chain: recurrent, residual, and both, as the tests of the calculus draw them."""
+"""Small networks beyond the dense chain, as the tests of the calculus draw them: recurrent, residual, on images."""
 
 from __future__ import annotations
 
 from rfnumeric.backend import Streams
-from rfnumeric.nn import Dense, Identity, Layer, LeakySoftplus, Source, Tanh, init_network, unroll
+from rfnumeric.nn import (
+    AvgPool2d,
+    Conv2d,
+    Dense,
+    Identity,
+    Layer,
+    LeakySoftplus,
+    LocallyConnected2d,
+    Source,
+    Strided2d,
+    Tanh,
+    init_network,
+    unroll,
+)
 
 BATCH = 3
 
@@ -11,7 +24,7 @@ BATCH = 3
 def with_biases(network, streams):
     for k in network.trained:
         if network.b[k] is not None:
-            network.b[k] = streams.child("b", k).normal(network.b[k].shape[-1:])
+            network.b[k] = streams.child("b", k).normal(network.layers[k].map.bias_shape)
     return network
 
 
@@ -44,4 +57,32 @@ def residual(backend, seed=0, bias=True):
     return draw(layers, backend, seed, bias)
 
 
-GRAPHS = {"chain": chain, "recurrent": recurrent, "residual": residual}
+def convolution(backend, seed=0, bias=True):
+    """Overlapping windows with padding, average pooling, windows side by side, and a readout."""
+    layers = [
+        Layer(Conv2d((1, 4, 4), channels=2, kernel=3, padding=1), Tanh()),
+        Layer(AvgPool2d((2, 4, 4), kernel=2), Identity()),
+        Layer(Conv2d((2, 2, 2), channels=3, kernel=(1, 2), stride=2), LeakySoftplus(0.3)),
+        Layer(Dense(3, 2), Identity()),
+    ]
+    return draw(layers, backend, seed, bias)
+
+
+def local(backend, seed=0, bias=True):
+    """Overlapping windows without sharing, every second entry, windows side by side, and a readout."""
+    layers = [
+        Layer(LocallyConnected2d((1, 3, 4), channels=2, kernel=2), Tanh()),
+        Layer(Strided2d((2, 2, 3), stride=(1, 2)), Identity()),
+        Layer(LocallyConnected2d((2, 2, 2), channels=2, kernel=(2, 1), stride=(2, 1)), LeakySoftplus(0.3)),
+        Layer(Dense(4, 2), Identity()),
+    ]
+    return draw(layers, backend, seed, bias)
+
+
+GRAPHS = {
+    "chain": chain,
+    "recurrent": recurrent,
+    "residual": residual,
+    "convolution": convolution,
+    "local": local,
+}

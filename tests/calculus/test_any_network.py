@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import scipy.linalg
@@ -21,6 +23,7 @@ from rfnumeric.calculus import (
     reciprocal_properties,
     weight_reciprocal,
 )
+from rfnumeric.nn import AvgPool2d, Conv2d, Dense, Strided2d
 from rfnumeric.rules import get_rule
 
 HOST = get_backend("numpy", dtype="float64")
@@ -32,7 +35,8 @@ ROUNDING = 1e4 * EPS
 def quantities(network):
     """All (l, wrt) that a Jacobian exists for."""
     both = [(l, wrt) for l in range(network.L + 1) for wrt in ("h", "a", "W", "b")]
-    return [(l, wrt) for l, wrt in both if l or wrt == "h"]
+    trained = [l for l in range(1, network.L + 1) if network.users[network.owner[l]]]
+    return [(l, wrt) for l, wrt in both if wrt == "h" or (l and (wrt == "a" or l in trained))]
 
 
 @pytest.mark.parametrize("graph", GRAPHS)
@@ -49,6 +53,24 @@ def test_jacobians_are_finite_differences(graph, backend64):
         np.testing.assert_array_equal(to_numpy(J), to_numpy(jacobian(network, trace, l, "h")))
 
 
+def torch_map(torch, layer, W, b, h):
+    """M(W)h + b of one sample."""
+    f = torch.nn.functional
+    if isinstance(layer, Dense):
+        return W @ h + b
+    image, w = h.reshape(1, *layer.in_shape), layer.window
+    if isinstance(layer, Conv2d):
+        return f.conv2d(image, W, b, stride=(w.sh, w.sw), padding=layer.padding).flatten()
+    if isinstance(layer, AvgPool2d):
+        return f.avg_pool2d(image, (w.kh, w.kw), (w.sh, w.sw)).flatten()
+    if isinstance(layer, Strided2d):
+        return image[..., :: w.sh, :: w.sw].flatten()
+    patches = f.unfold(image, (w.kh, w.kw), stride=(w.sh, w.sw))[0]
+    return (
+        torch.einsum("pck,kp->cp", W.reshape(w.positions, W.shape[-4], -1), patches) + b.reshape(-1, w.positions)
+    ).flatten()
+
+
 def torch_output(torch, network, x, moved):
     """h_L of one sample, with the quantities in `moved`, {(l, wrt): tensor}, put in place of the network's own."""
     sigma = {
@@ -63,9 +85,11 @@ def torch_output(torch, network, x, moved):
             torch.zeros(s.stop - s.start, dtype=torch.float64) if s.layer is None else h[s.layer][s.start : s.stop]
             for s in layer.read(l)
         ]
-        W = moved.get((k, "W"), torch.tensor(network.W[k]))
-        b = moved.get((k, "b"), torch.tensor(network.b[k]))
-        a = W @ torch.cat(parts) + b + sum(h[s] for s in layer.skips)
+        W, b = (
+            moved.get((k, name), None if values[k] is None else torch.tensor(values[k]))
+            for name, values in (("W", network.W), ("b", network.b))
+        )
+        a = torch_map(torch, layer.map, W, b, torch.cat(parts)) + sum(h[s] for s in layer.skips)
         a = moved.get((l, "a"), a)
         h.append(moved.get((l, "h"), sigma[type(layer.activation).__name__](layer.activation, a)))
     return h[-1]
@@ -84,8 +108,7 @@ def test_jacobians_are_autograds(graph):
             expected = torch.autograd.functional.jacobian(
                 lambda v, s=s, key=(k, wrt): torch_output(torch, network, x[s], {key: v}), torch.tensor(at)
             ).numpy()
-            if wrt == "W":
-                expected = expected.transpose(0, 2, 1).reshape(len(expected), -1)
+            expected = expected.transpose(0, *range(expected.ndim - 1, 0, -1)).reshape(len(expected), -1)
             np.testing.assert_allclose(J[s], expected, rtol=0, atol=ROUNDING)
 
 
@@ -100,7 +123,12 @@ def test_operators_are_their_dense_matrices(graph, backend64):
     for l in range(1, network.L + 1):
         B = activation_reciprocals(network, one)[l]
         operators.append((ReciprocalOperator(network, one, l, "h"), to_numpy(B), "W"))
-        operators.append((ReciprocalOperator(network, one, l, "W"), to_numpy(weight_reciprocal(network, one, l)), "W"))
+        if network.owner[l] in network.trained:
+            operators.append((
+                ReciprocalOperator(network, one, l, "W"),
+                to_numpy(weight_reciprocal(network, one, l)),
+                "W",
+            ))
     for i, (operator, dense, wrt) in enumerate(operators):
         dense = scipy.linalg.block_diag(*dense) if wrt in ("h", "a") else dense.reshape(operator.shape)
         atol = ROUNDING * (1 + np.abs(dense).max())
@@ -125,9 +153,15 @@ def test_sweeps_of_the_batch_are_the_jacobians(graph, backend64):
             np.testing.assert_allclose(to_numpy(got), expected[..., 0], rtol=0, atol=ROUNDING * (1 + np.abs(J).max()))
 
 
+def input_matrix(layer, h):
+    """N(h), whose columns are M(E)h for the units E of vec W."""
+    units = np.eye(math.prod(layer.weight_shape))
+    return np.stack([layer.push(u.reshape(layer.weight_shape[::-1]).T, h)[0] for u in units], axis=1)
+
+
 def reciprocals_by_hand(network, trace, s):
     """B_l and 𝓑_k of one sample, with every connection written as a matrix."""
-    W = [None if k is None else network.W[k] for k in network.owner]
+    M = [None, *(network.layers[l].map.matrix(network.weights(l), trace.h[0]) for l in range(1, network.L + 1))]
     n, L = network.sizes, network.L
     B = [np.zeros((m, n[-1])) for m in n]
     B[L] = np.eye(n[-1])
@@ -135,7 +169,7 @@ def reciprocals_by_hand(network, trace, s):
     for l in range(L, 0, -1):
         layer = network.layers[l]
         passed = B[l] / trace.d_sigma[l][s][:, None]
-        sent, start = scipy.linalg.pinv(W[l]) @ passed, 0
+        sent, start = scipy.linalg.pinv(M[l]) @ passed, 0
         read = []
         for source in layer.read(l):
             stop = start + ((n[source.layer] if source.stop is None else source.stop) - source.start)
@@ -147,8 +181,9 @@ def reciprocals_by_hand(network, trace, s):
             start = stop
         for k in layer.skips:
             B[k] += passed
-        h = np.concatenate(read)
-        weights[network.owner[l]] = weights[network.owner[l]] + np.kron(h[:, None] / (h @ h), passed)
+        if layer.map.weight_shape:
+            N = input_matrix(layer.map, np.concatenate(read)[None, :])
+            weights[network.owner[l]] = weights[network.owner[l]] + scipy.linalg.pinv(N) @ passed
     return B, weights
 
 
@@ -162,6 +197,8 @@ def test_reciprocals_are_those_by_hand(graph):
         for l in range(1, network.L + 1):
             scale = np.linalg.norm(expected[l])
             np.testing.assert_allclose(B[l][s], expected[l], rtol=0, atol=ROUNDING * scale)
+            if network.owner[l] not in network.trained:
+                continue
             cal = weight_reciprocal(network, trace, l)[s]
             own = weights[network.owner[l]]
             np.testing.assert_allclose(cal, own, rtol=0, atol=ROUNDING * np.linalg.norm(own))
