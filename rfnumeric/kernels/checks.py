@@ -199,7 +199,8 @@ def label_text(sample: int, classes: int) -> str:
 def waits(a: Array) -> bool:
     """Tell whether reading a value of `a` waits for a GPU."""
     device = device_of(a)
-    return type(a).__module__.startswith("cupy") or getattr(device, "type", "cpu") not in ("cpu", "meta")
+    kind = getattr(device, "type", getattr(device, "platform", "cpu"))  # PyTorch's word, or JAX's
+    return type(a).__module__.startswith("cupy") or kind not in ("cpu", "meta")
 
 
 def _check_like(kernel: str, arguments: dict[str, Any]) -> None:
