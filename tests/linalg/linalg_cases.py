@@ -88,6 +88,20 @@ def test_ratio(A: np.ndarray, X: np.ndarray) -> float:
 test_ratio.__test__ = False  # type: ignore[attr-defined]
 
 
+def frobenius_ratio(A: np.ndarray, X: np.ndarray) -> float:
+    """The largest residual of X in Frobenius norms, over max(m, n)·eps·‖A‖_F‖X‖_F times that of the right side.
+
+    Not a criterion, since a wrong X can be large; it compares two good inverses of one matrix.
+    """
+    eps = float(np.finfo(A.dtype).eps)
+    wide = np.complex128 if np.iscomplexobj(A) else np.float64
+    A, X = A.astype(wide), X.astype(wide)
+    norm, AX, XA = np.linalg.norm, A @ X, X @ A
+    a, x = norm(A), norm(X)
+    residuals = (norm(AX @ A - A) / a, norm(X @ AX - X) / x, norm(AX - AX.conj().T), norm(XA - XA.conj().T))
+    return float(max(residuals) / (max(A.shape) * eps * a * x))
+
+
 @st.composite
 def matrices(draw: st.DrawFn, dtype: str, largest: int = 8, full_rank: bool = False, kappa: float | None = None):
     """Hypothesis: (A, κ, rank) of `dtype`, drawn by shape, rank and singular spectrum."""
