@@ -125,11 +125,13 @@ CASES: dict[str, Case] = {
         lambda U, V: _of(linalg.CoupledRule(U, V).run()),
         {"U": (SQUARE, K), "V": (np.linalg.inv(SQUARE) * 0.9, INV_K)},
         (K, INV_K, NONE, NONE),
+        EDGE,
     ),
     "coupled_rule": Case(
         lambda U, V: _of(linalg.coupled_rule(U, V, one_sided=True)),
         {"U": (A * 0.1, K), "V": (A.T, INV_K)},
         (K, INV_K, NONE, NONE),
+        EDGE,
     ),
     "rank_one_update": Case(
         lambda *a: tuple(linalg.rank_one_update(*a)),
