@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 
 from rfnumeric.errors import CheckpointError
 from rfnumeric.terminal import bars
-from rfnumeric.training.files import parse_signed, plain, read_regular, reason, shown, signed, write_json
+from rfnumeric.training.files import contrast, parse_signed, plain, read_regular, reason, shown, signed, write_json
 from rfnumeric.training.folder import begin
 
 CELLS_FILE = "cells.json"
@@ -97,7 +97,7 @@ def _read(path: Path, settings: dict[str, Any], like: dict[str, Any]) -> list[di
         ) from error
     different = sorted(n for n in {*saved, *settings} if n not in saved or saved[n] != settings.get(n))
     if different:
-        told = ", ".join(f"{shown(n)} = {shown(saved.get(n))} (asked for {shown(settings.get(n))})" for n in different)
+        told = contrast(different, saved, settings)
         raise CheckpointError(f"{path} is of a study with {told}. Give those settings, or another --out.")
     return cells
 

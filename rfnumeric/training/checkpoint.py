@@ -21,7 +21,16 @@ from rfnumeric.errors import CheckpointError
 from rfnumeric.rules import Feedback
 from rfnumeric.training.archive import Archive
 from rfnumeric.training.config import RunConfig
-from rfnumeric.training.files import open_regular, parse_signed, plain, reason, shown, signed, write_atomically
+from rfnumeric.training.files import (
+    contrast,
+    open_regular,
+    parse_signed,
+    plain,
+    reason,
+    shown,
+    signed,
+    write_atomically,
+)
 from rfnumeric.training.history import read_records
 from rfnumeric.training.optimizers import OptimizerState
 from rfnumeric.typing import Array
@@ -173,7 +182,7 @@ def _check_run(path: Path, meta: dict[str, Any], config: RunConfig, data: str) -
     names = sorted({*saved, *wanted} - set(free))
     different = [n for n in names if n not in saved or n not in wanted or saved[n] != wanted[n]]
     if different:
-        told = ", ".join(f"{shown(n)} = {shown(saved.get(n))} (asked for {shown(wanted.get(n))})" for n in different)
+        told = contrast(different, saved, wanted)
         raise CheckpointError(f"checkpoint {path} is of a run with {told}. Give those settings, or another --out.")
     if meta["data"] != data:
         raise CheckpointError(

@@ -10,7 +10,7 @@ import os
 import re
 import stat
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
@@ -180,6 +180,12 @@ def _no_constant(name: str) -> NoReturn:
 def shown(value: Any, most: int = 80) -> str:
     """Return what a message may quote of a value that a file holds: so many characters, printable ones."""
     return "".join(c if c.isprintable() else "?" for c in str(value)[:most])
+
+
+def contrast(names: Sequence[str], saved: dict[str, Any], wanted: dict[str, Any]) -> str:
+    """Return how settings in a file differ from those asked for: the first four names with both values."""
+    told = [f"{shown(n)} = {shown(saved.get(n))} (asked for {shown(wanted.get(n))})" for n in names[:4]]
+    return ", ".join(told + [f"{len(names) - 4} more"] * (len(names) > 4))
 
 
 def reason(error: Exception) -> str:
