@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 
-from rfnumeric import nn
 from rfnumeric.audit import claim as verdicts
 from rfnumeric.audit.claim import Measured
 from rfnumeric.audit.lab import Lab, Sample, g
@@ -224,7 +223,7 @@ def _output_change(lab: Lab, s: Sample, layers: list[int], e: Array) -> Array:
     total = lab.xp.zeros_like(e)
     for l in layers:
         step = lab.mm(lab.t(deltas[l]), s.trace.h[l - 1])
-        total = total + lab.mm(nn.jacobian(s.network, s.trace, l)[0, ...], lab.vec(step))
+        total = total + lab.mm(jacobian(s.network, s.trace, l)[0, ...], lab.vec(step))
     return total
 
 

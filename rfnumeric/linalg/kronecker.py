@@ -7,7 +7,6 @@ from typing import Any
 
 from rfnumeric.backend import array_namespace, device_of, eps, to_numpy
 from rfnumeric.backend.gate import gate
-from rfnumeric.backend.linear_operator import scipy_linear_operator
 from rfnumeric.kernels import kronecker_apply, matmul
 from rfnumeric.linalg._common import (
     adjoint,
@@ -19,11 +18,12 @@ from rfnumeric.linalg._common import (
     times_power_of_two,
 )
 from rfnumeric.linalg._shapes import check_leading
+from rfnumeric.linalg.matrix_free import MatrixFree
 from rfnumeric.linalg.pinv import pinv
 from rfnumeric.typing import Array, DType
 
 
-class KroneckerOperator:
+class KroneckerOperator(MatrixFree):
     """The operator A ⊗ B, shape (mp, nq) for A (m, n) and B (p, q); leading axes are a stack of operators.
 
     With vec stacking columns, (A ⊗ B) vec X = vec(B X Aᵀ). Applying it costs two products with the factors and memory
@@ -72,41 +72,13 @@ class KroneckerOperator:
         """Dtype of the first factor."""
         return self.A.dtype
 
-    @gate(like="A", linear=True, x=1)
-    def matvec(self, x: Array) -> Array:
-        """Return (A ⊗ B)x.
+    @property
+    def _like(self) -> Array:
+        return self.A
 
-        Parameters
-        ----------
-        x : array, shape (..., nq) or (nq, 1)
-
-        Returns
-        -------
-        array, shape (..., mp) or (mp, 1)
-
-        Raises
-        ------
-        ValueError
-            If x has another length.
-        """
-        return self._apply(*self._factors(), x)
-
-    @gate(like="A", linear=True, y=1)
-    def rmatvec(self, y: Array) -> Array:
-        """Return (A ⊗ B)ᴴy, shape (..., nq) from (..., mp)."""
-        A, B = self._factors()
-        return self._apply(adjoint(self._xp, A), adjoint(self._xp, B), y)
-
-    @gate(like="A", linear=True, X=2)
-    def matmat(self, X: Array) -> Array:
-        """Return (A ⊗ B)X, shape (..., mp, k) from (..., nq, k)."""
-        return self._columns(*self._factors(), X)
-
-    @gate(like="A", linear=True, Y=2)
-    def rmatmat(self, Y: Array) -> Array:
-        """Return (A ⊗ B)ᴴY, shape (..., nq, k) from (..., mp, k)."""
-        A, B = self._factors()
-        return self._columns(adjoint(self._xp, A), adjoint(self._xp, B), Y)
+    @property
+    def _lead(self) -> tuple[int, ...]:
+        return tuple(max(self.A.shape[:-2], self.B.shape[:-2], key=len))
 
     @gate(like="A", linear=True, other=1)
     def __matmul__(self, other: Any) -> Any:
@@ -125,7 +97,7 @@ class KroneckerOperator:
                 )
             (A, B), (C, D) = (X._factors(ordinary=True) for X in (self, other))
             return KroneckerOperator(matmul(A, C), matmul(B, D))
-        return self.matvec(other) if other.ndim == 1 else self.matmat(other)
+        return super().__matmul__(other)
 
     @property
     def T(self) -> KroneckerOperator:
@@ -223,48 +195,28 @@ class KroneckerOperator:
             self._balanced, self._extreme = (A, B, left, right), bool(extreme)
         return (A, B) if ordinary and not self._extreme else self._balanced[2:]
 
-    def as_linear_operator(self) -> Any:
-        """Return a `scipy.sparse.linalg.LinearOperator` that applies this operator to NumPy vectors.
+    def _both(self, conjugate: bool) -> tuple[Array, Array]:
+        A, B = self._factors()
+        return (adjoint(self._xp, A), adjoint(self._xp, B)) if conjugate else (A, B)
 
-        Raises
-        ------
-        ValueError
-            If the operator has leading axes.
-        """
-        if self.A.ndim > 2 or self.B.ndim > 2:
-            raise ValueError("SciPy's operators have no leading axes; convert the members of a stack one by one.")
-        return scipy_linear_operator(self)
+    def _vector(self, x: Array, adjoint: bool) -> Array:
+        A, B = self._both(adjoint)
+        check_leading({"A": A.shape[:-2], "B": B.shape[:-2], "y" if adjoint else "x": x.shape[:-1]})
+        return self._apply(A, B, x)
+
+    def _columns(self, X: Array, adjoint: bool) -> Array:
+        A, B = self._both(adjoint)
+        check_leading({"A": A.shape[:-2], "B": B.shape[:-2], "Y" if adjoint else "X": X.shape[:-2]})
+        # The columns become a leading axis behind the stack's; the factors broadcast over it.
+        transposed = self._xp.matrix_transpose
+        return transposed(self._apply(A[..., None, :, :], B[..., None, :, :], transposed(X)))
 
     def _apply(self, A: Array, B: Array, x: Array) -> Array:
+        """Multiply vectors, (..., nq) → (..., mp)."""
         xp = self._xp
-        n, q = A.shape[-1], B.shape[-1]
-        column = x.ndim == 2 and tuple(x.shape) == (n * q, 1)
-        if column:
-            x = x[:, 0]
-        if x.shape[-1] != n * q:
-            raise ValueError(
-                f"x must have {n * q} entries for an operator with factors {tuple(A.shape)} and {tuple(B.shape)}; got "
-                f"shape {tuple(x.shape)}."
-            )
-        check_leading({"A": A.shape[:-2], "B": B.shape[:-2], "x": x.shape[:-1]})
         # Rows of Xᵀ are the columns of X, which vec puts one after the other: vec(BXAᵀ) reshapes A Xᵀ Bᵀ.
-        Y = kronecker_apply(A, B, xp.reshape(x, (*x.shape[:-1], n, q)))
-        y = xp.reshape(Y, (*Y.shape[:-2], A.shape[-2] * B.shape[-2]))
-        return y[:, None] if column else y
-
-    def _columns(self, A: Array, B: Array, X: Array) -> Array:
-        xp = self._xp
-        if X.ndim < 2:
-            raise ValueError(f"X must have shape (..., {A.shape[-1] * B.shape[-1]}, k); got {tuple(X.shape)}.")
-        # The columns become a leading axis in front of the stack's last one; factors broadcast over it.
-        A, B = A[..., None, :, :], B[..., None, :, :]
-        columns = xp.matrix_transpose(X)
-        n, q = A.shape[-1], B.shape[-1]
-        if columns.shape[-1] != n * q:
-            raise ValueError(f"X must have shape (..., {n * q}, k); got {tuple(X.shape)}.")
-        check_leading({"A": A.shape[:-3], "B": B.shape[:-3], "X": X.shape[:-2]})
-        Y = kronecker_apply(A, B, xp.reshape(columns, (*columns.shape[:-1], n, q)))
-        return xp.matrix_transpose(xp.reshape(Y, (*Y.shape[:-2], A.shape[-2] * B.shape[-2])))
+        Y = kronecker_apply(A, B, xp.reshape(x, (*x.shape[:-1], A.shape[-1], B.shape[-1])))
+        return xp.reshape(Y, (*Y.shape[:-2], A.shape[-2] * B.shape[-2]))
 
 
 @gate(h=1, S=2)

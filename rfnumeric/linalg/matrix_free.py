@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rfnumeric.backend import array_namespace, device_of
+from rfnumeric.backend.gate import gate
 from rfnumeric.backend.linear_operator import scipy_linear_operator
 from rfnumeric.typing import Array
 
@@ -45,6 +46,7 @@ class MatrixFree:
         """Multiply a vector, (..., n) → (..., m), or by the adjoint, (..., m) → (..., n)."""
         return self._columns(x[..., None], adjoint)[..., 0]
 
+    @gate(like="_like", linear=True, x=1)
     def matvec(self, x: Array) -> Array:
         """Return the product with a vector.
 
@@ -63,10 +65,12 @@ class MatrixFree:
         """
         return self._product(x, False, "x")
 
+    @gate(like="_like", linear=True, y=1)
     def rmatvec(self, y: Array) -> Array:
         """Return the adjoint's product with a vector, (..., rows) → (..., columns), or (rows, 1) → (columns, 1)."""
         return self._product(y, True, "y")
 
+    @gate(like="_like", linear=True, X=2)
     def matmat(self, X: Array) -> Array:
         """Return the product with a matrix, (..., columns, k) → (..., rows, k).
 
@@ -77,10 +81,12 @@ class MatrixFree:
         """
         return self._products(X, False, "X")
 
+    @gate(like="_like", linear=True, Y=2)
     def rmatmat(self, Y: Array) -> Array:
         """Return the adjoint's product with a matrix, (..., rows, k) → (..., columns, k)."""
         return self._products(Y, True, "Y")
 
+    @gate(like="_like", linear=True, other=1)
     def __matmul__(self, other: Any) -> Any:
         """Return the product with a vector or a matrix."""
         return self.matvec(other) if other.ndim == 1 else self.matmat(other)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from rfnumeric.backend import array_namespace, eps, quiet, to_numpy
 from rfnumeric.backend.gate import gate
-from rfnumeric.backend.linear_operator import scipy_linear_operator
 from rfnumeric.kernels import gram_inverse, matmul
 from rfnumeric.linalg._common import (
     adjoint,
@@ -20,13 +18,14 @@ from rfnumeric.linalg._common import (
     times_power_of_two,
 )
 from rfnumeric.linalg._shapes import check_leading
+from rfnumeric.linalg.matrix_free import MatrixFree
 from rfnumeric.typing import Array, DType, Namespace
 
 REFINABLE = 0.1
 """Largest ‖I − GZ‖_F with which one step of refinement still leaves the square of it below a percent."""
 
 
-class PinvOperator:
+class PinvOperator(MatrixFree):
     """The pseudoinverse A⁺ of one matrix or of a stack, applied without being formed.
 
     A well-conditioned A of full rank is kept with the inverse Z of its smaller Gram matrix and applied as AᴴZb with one
@@ -113,72 +112,33 @@ class PinvOperator:
         """Dtype of A."""
         return self.A.dtype
 
-    @gate(like="A", linear=True, B=2)
-    def matmat(self, B: Array) -> Array:
-        """Return A⁺B, shape (..., n, k) from (..., m, k).
+    @property
+    def _like(self) -> Array:
+        return self.A
 
-        Raises
-        ------
-        ValueError
-            If B does not fit.
-        """
+    @property
+    def _lead(self) -> tuple[int, ...]:
+        return tuple(self.A.shape[:-2])
+
+    def _columns(self, X: Array, adjoint: bool) -> Array:
+        """Return A⁺B, (..., m, k) → (..., n, k): least squares, least norm; or (A⁺)ᴴC, (..., n, k) → (..., m, k)."""
         xp = self._xp
-        self._check(B, self.shape[1], "B")
+        check_leading({"A": self.A.shape[:-2], "Y" if adjoint else "X": X.shape[:-2]})
         if not math.prod(self.A.shape):
-            return matmul(xp.matrix_transpose(self.A), B)
-        B, exponents = _scale_columns(xp, B)
+            return matmul(self.A if adjoint else xp.matrix_transpose(self.A), X)
+        B, exponents = _scale_columns(xp, X)
         if self.method == "svd":
-            X = matmul(self._VS, matmul(self._Uh, B))
+            found = self._by_svd(B, adjoint)
         else:
-            X = self._solve(B)
-            X = X + self._solve(B - matmul(self._scaled, X))
-        return times_power_of_two(xp, X, exponents - self._exponent[..., None, None])
+            solve, A = (self._solve_adjoint, self._Ah) if adjoint else (self._solve, self._scaled)
+            found = solve(B)
+            found = found + solve(B - matmul(A, found))
+        return times_power_of_two(xp, found, exponents - self._exponent[..., None, None])
 
-    @gate(like="A", linear=True, C=2)
-    def rmatmat(self, C: Array) -> Array:
-        """Return (A⁺)ᴴC, shape (..., m, k) from (..., n, k)."""
-        xp = self._xp
-        self._check(C, self.shape[0], "C")
-        if not math.prod(self.A.shape):
-            return matmul(self.A, C)
-        C, exponents = _scale_columns(xp, C)
-        if self.method == "svd":
-            Y = matmul(adjoint(xp, self._Uh), matmul(adjoint(xp, self._VS), C))
-        else:
-            Y = self._solve_adjoint(C)
-            Y = Y + self._solve_adjoint(C - matmul(self._Ah, Y))
-        return times_power_of_two(xp, Y, exponents - self._exponent[..., None, None])
-
-    @gate(like="A", linear=True, b=1)
-    def matvec(self, b: Array) -> Array:
-        """Return A⁺b, shape (..., n) from (..., m) (or (n, 1) from (m, 1)): least squares, least norm."""
-        return self._vector(self.matmat, b, self.shape[1])
-
-    @gate(like="A", linear=True, c=1)
-    def rmatvec(self, c: Array) -> Array:
-        """Return (A⁺)ᴴc, shape (..., m) from (..., n)."""
-        return self._vector(self.rmatmat, c, self.shape[0])
-
-    @gate(like="A", linear=True, other=1)
-    def __matmul__(self, other: Array) -> Array:
-        """Return A⁺ times a vector or a matrix."""
-        return self.matvec(other) if other.ndim == 1 else self.matmat(other)
-
-    def to_dense(self) -> Array:
-        """Form A⁺."""
-        return self.matmat(identity(self._xp, self.shape[1], self.A))
-
-    def as_linear_operator(self) -> Any:
-        """Return a `scipy.sparse.linalg.LinearOperator` that applies A⁺ to NumPy vectors.
-
-        Raises
-        ------
-        ValueError
-            If A has leading axes.
-        """
-        if self.A.ndim > 2:
-            raise ValueError("SciPy's operators have no leading axes; convert the members of a stack one by one.")
-        return scipy_linear_operator(self)
+    def _by_svd(self, B: Array, conjugate: bool) -> Array:
+        if conjugate:
+            return matmul(adjoint(self._xp, self._Uh), matmul(adjoint(self._xp, self._VS), B))
+        return matmul(self._VS, matmul(self._Uh, B))
 
     def _solve(self, B: Array) -> Array:
         if self.A.shape[-2] <= self.A.shape[-1]:
@@ -189,18 +149,6 @@ class PinvOperator:
         if self.A.shape[-2] <= self.A.shape[-1]:
             return matmul(self._Z, matmul(self._scaled, C))
         return matmul(self._scaled, matmul(self._Z, C))
-
-    def _vector(self, apply: Any, b: Array, size: int) -> Array:
-        if b.ndim == 2 and tuple(b.shape) == (size, 1):
-            return apply(b)
-        return apply(b[..., None])[..., 0]
-
-    def _check(self, B: Array, size: int, name: str) -> None:
-        if B.ndim < 2 or B.shape[-2] != size:
-            raise ValueError(
-                f"{name} must have shape (..., {size}, k) for A {tuple(self.A.shape)}; got {tuple(B.shape)}."
-            )
-        check_leading({"A": self.A.shape[:-2], name: B.shape[:-2]})
 
 
 def _scale_columns(xp: Namespace, B: Array) -> tuple[Array, Array]:
