@@ -142,7 +142,9 @@ class CoupledRule:
             theory = abs(1 - self.rate if self.one_sided else 1 - 2 * self.rate)
         measured = measured_factor(history, tolerance) ** (1 / check_every)
         with quiet():
-            moving = None if last is None else last * ~(last <= tolerance)
+            moving = None if last is None else last.copy()
+            if moving is not None:
+                moving[moving <= tolerance] = 0
             found = summarize(self.V, self.U, history, theory, measured, moving)
         return IterationResult(
             (self.U, self.V),

@@ -182,7 +182,10 @@ class Hyperpower:
                 break
         with quiet():
             self.scaled_X = turned.result(self.scaled_X)
-        return history, None if last is None else last * ~((last <= tolerance) | turned.done)
+        if last is not None:
+            last = last.copy()
+            last[(last <= tolerance) | turned.done] = 0
+        return history, last
 
     def _settled(self, finite: Any, done: Any) -> bool:
         """Tell whether no member that is finite will come closer."""
