@@ -7,7 +7,7 @@ import signal
 
 import pytest
 from fixture_backends import FIXTURE, ON_REQUEST
-from hypothesis import settings
+from hypothesis import HealthCheck, is_hypothesis_test, settings
 
 # Before NumPy loads its BLAS, here and in the processes that tests start: small matrices gain nothing from threads, and
 # on a busy machine threads that wait for a core make them a hundred times slower.
@@ -67,6 +67,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if "slow" in item.keywords:
                 item.add_marker(pytest.mark.skip(reason="slow: run with --slow"))
+    if set(_selected()) <= set(ON_REQUEST):
+        _draw_fewer_examples(items)
+
+
+def _draw_fewer_examples(items: list[pytest.Item]) -> None:
+    """Let properties draw ten examples at most: their shapes are new each time, and cost seconds each."""
+    for item in items:
+        function = getattr(item, "obj", None)
+        if is_hypothesis_test(function):
+            function = getattr(function, "__func__", function)
+            before = getattr(function, "_hypothesis_internal_use_settings", settings())
+            function._hypothesis_internal_use_settings = settings(
+                before, max_examples=min(before.max_examples, 10), suppress_health_check=list(HealthCheck)
+            )
 
 
 def pytest_report_header() -> list[str]:

@@ -35,6 +35,8 @@ class Library:
         Whether operations return before they are done, so that reading a value waits for all of them.
     writable : bool
         Whether ``a[i] = x`` works; an immutable array's kernels return new arrays.
+    subnormals : bool
+        Whether numbers below the smallest normal one are kept; otherwise arithmetic takes them for zero.
     """
 
     name: ClassVar[str] = ""
@@ -44,6 +46,7 @@ class Library:
     remedy: ClassVar[str] = ""
     queues: ClassVar[bool] = False
     writable: ClassVar[bool] = True
+    subnormals: ClassVar[bool] = True
 
     def load(self) -> Namespace:
         """Import the library and make it ready; return its namespace.

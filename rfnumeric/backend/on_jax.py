@@ -25,6 +25,7 @@ class JAX(Library):
     remedy = "pip install 'rfnumeric[jax]'"
     queues = True
     writable = False
+    subnormals = False  # XLA sets the processor's flush-to-zero mode in its threads
 
     def load(self) -> Namespace:
         """See `Library.load`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 import subprocess
@@ -24,6 +25,7 @@ from rfnumeric.backend import (
     dtype_name,
     eps,
     get_backend,
+    library_of,
     synchronize,
     to_float,
     to_numpy,
@@ -245,3 +247,36 @@ def test_backends_are_selected_by_name(tmp_path: Path):
     assert done.returncode == 0, done.stdout
     assert "2 passed" in done.stdout
     assert "RFNUMERIC_TEST_BACKENDS must name some of" in run_pytest(tmp_path, "dask").stderr
+
+
+def test_only_a_librarys_own_file_names_it():
+    """Adding a backend touches one file and its line in the registry: no other code asks which library it has."""
+    package = ROOT / "rfnumeric"
+    folders = ("backend", "linalg", "nn", "calculus", "rules", "training")
+    names = {name for name in BACKENDS if name != "numpy"} | {p for b in BACKENDS.values() for p in b.packages[:1]}
+    found = []
+    for path in (path for folder in folders for path in (package / folder).rglob("*.py")):
+        if path.name.startswith("on_"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            told = isinstance(node, ast.Constant) and node.value in names - {"numpy"}
+            asked = isinstance(node, ast.Attribute) and node.attr in {f"is_{name}_array" for name in names}
+            if told or asked:
+                found.append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    assert not found
+
+
+def test_each_library_is_one_file_and_is_found_by_its_arrays(backend: Backend):
+    library = backend.library
+    assert type(library).__module__.startswith("rfnumeric.backend.on_")
+    assert library is BACKENDS[backend.name]
+    assert library_of(backend.zeros((1,))) is library
+    assert len({type(b).__module__ for b in BACKENDS.values()}) == len(BACKENDS)
+
+
+def test_an_array_of_a_subclass_belongs_to_its_library():
+    class Mine(np.ndarray):
+        pass
+
+    assert library_of(np.zeros(2).view(Mine)) is BACKENDS["numpy"]
+    assert library_of(object()).name == ""
