@@ -117,6 +117,7 @@ def get_backend(
     if dtype not in DTYPES:
         raise ValueError(f"dtype must be one of {', '.join(DTYPES)}; got {dtype!r}.")
     xp = _load(name)
+    BACKENDS[name].start()
     return Backend(name, xp, _device(name, xp, device), getattr(xp, dtype))
 
 

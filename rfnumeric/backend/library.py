@@ -49,11 +49,11 @@ class Library:
     subnormals: ClassVar[bool] = True
 
     def load(self) -> Namespace:
-        """Import the library and make it ready; return its namespace.
-
-        Any exception means that it is not usable here.
-        """
+        """Import the library and return its namespace; any exception means that it is not usable here."""
         return importlib.import_module(self.namespace)
+
+    def start(self) -> None:
+        """Make the library ready to compute, when a user has chosen it; what is merely probed is not started."""
 
     def device(self, xp: Namespace, device: Any) -> Device:
         """Return the device that a user named.
@@ -71,6 +71,10 @@ class Library:
         if device != "cpu":
             raise ValueError("it runs on 'cpu' only")
         return device
+
+    def on_gpu(self, device: Device) -> bool:
+        """Tell whether a device is an accelerator with memory and a queue of its own."""
+        return False
 
     def place(self, xp: Namespace, host: np.ndarray, dtype: DType, device: Device) -> Array:
         """Copy or share a C-ordered host array, whose dtype is `dtype` already, on the device."""

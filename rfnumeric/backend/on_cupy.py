@@ -40,6 +40,10 @@ class CuPy(Library):
         chosen.compute_capability  # noqa: B018 (raises for a number that no GPU has)
         return chosen
 
+    def on_gpu(self, device: Device) -> bool:
+        """See `Library.on_gpu`."""
+        return True
+
     def to_numpy(self, a: Array) -> np.ndarray:
         """See `Library.to_numpy`."""
         return a.get()

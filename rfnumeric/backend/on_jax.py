@@ -27,10 +27,9 @@ class JAX(Library):
     writable = False
     subnormals = False  # XLA sets the processor's flush-to-zero mode in its threads
 
-    def load(self) -> Namespace:
-        """See `Library.load`."""
+    def start(self) -> None:
+        """See `Library.start`."""
         importlib.import_module("jax").config.update("jax_enable_x64", True)
-        return super().load()
 
     def device(self, xp: Namespace, device: Any) -> Device:
         """See `Library.device`."""
@@ -38,6 +37,10 @@ class JAX(Library):
             return device
         platform, _, number = device.partition(":")
         return importlib.import_module("jax").devices(platform)[int(number or 0)]
+
+    def on_gpu(self, device: Device) -> bool:
+        """See `Library.on_gpu`."""
+        return getattr(device, "platform", "cpu") != "cpu"
 
     def place(self, xp: Namespace, host: np.ndarray, dtype: DType, device: Device) -> Array:
         """See `Library.place`."""

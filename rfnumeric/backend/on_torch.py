@@ -27,6 +27,10 @@ class Torch(Library):
         """See `Library.device`."""
         return array_api_compat.device(xp.zeros(1, device=device))
 
+    def on_gpu(self, device: Device) -> bool:
+        """See `Library.on_gpu`."""
+        return device.type not in ("cpu", "meta")
+
     def place(self, xp: Namespace, host: np.ndarray, dtype: DType, device: Device) -> Array:
         """See `Library.place`."""
         # A tensor shares a host array's memory, and there are neither read-only tensors nor negative strides, such as

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Any
 
-from rfnumeric.backend import array_namespace, device_of, dtype_name, to_numpy
+from rfnumeric.backend import array_namespace, device_of, dtype_name, library_of, to_numpy
 from rfnumeric.typing import Array
 
 # Kernel → argument → its last axes; the same letter is the same size. What stands before them are leading axes, which
@@ -198,9 +198,7 @@ def label_text(sample: int, classes: int) -> str:
 
 def waits(a: Array) -> bool:
     """Tell whether reading a value of `a` waits for a GPU."""
-    device = device_of(a)
-    kind = getattr(device, "type", getattr(device, "platform", "cpu"))  # PyTorch's word, or JAX's
-    return type(a).__module__.startswith("cupy") or kind not in ("cpu", "meta")
+    return library_of(a).on_gpu(device_of(a))
 
 
 def _check_like(kernel: str, arguments: dict[str, Any]) -> None:

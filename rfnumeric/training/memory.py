@@ -6,6 +6,7 @@ import os
 from itertools import pairwise
 from pathlib import Path
 
+from rfnumeric.backend import get_backend
 from rfnumeric.training.config import RunConfig
 
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
@@ -25,7 +26,8 @@ def check_memory(config: RunConfig) -> None:
         nothing is refused that could run. Not asked on a GPU, whose library refuses by itself.
     """
     free = available()
-    if free is None or config.backend == "cupy" or (config.device or "cpu") != "cpu":
+    backend = get_backend(config.backend, config.device, config.dtype)
+    if free is None or backend.library.on_gpu(backend.device):
         return
     members, item = config.population or 1, 4 if config.dtype == "float32" else 8
     weights = members * item * sum(m * n for n, m in pairwise(config.sizes))

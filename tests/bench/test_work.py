@@ -186,7 +186,7 @@ def test_the_command_writes_json_report_and_figures(tmp_path):
     [
         (["no-topic"], "topic must be one of"),
         (["startup", "--threads", "0"], "--threads must be at least 1"),
-        (["startup", "--backend", "jax"], "--backend must be one of"),
+        (["startup", "--backend", "dask"], "--backend must be one of"),
     ],
 )
 def test_mistakes_are_one_line(arguments, message):

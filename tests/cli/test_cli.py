@@ -111,7 +111,7 @@ def test_divergence_is_a_result_and_says_what_helps(tmp_path):
         (["train", "--momentum", "0.5"], "optimizer 'sgd' has no option momentum"),
         (["compare", "--lr-schedule", "step", "--epochs", "1"], "lr_schedule must be one of constant"),
         (["train", "--resume"], "--resume needs --out"),
-        (["train", "--backend", "jax"], "backend must be one of numpy"),
+        (["train", "--backend", "dask"], "backend must be one of numpy"),
         (["train", "--device", "cuda:7"], "device 'cuda:7' is not one of backend 'numpy'"),
         (["compare", "--rules", "hebb", "--epochs", "1"], "--rules must name some of"),
         (["compare", "--network", "deep", "--epochs", "1"], "--network must name some of"),

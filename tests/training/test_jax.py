@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from training_helpers import config, tiny_dataset
@@ -32,6 +35,25 @@ def test_every_rule_trains_as_on_numpy(rule):
 @pytest.mark.slow
 def test_jax_computes_what_numpy_does():
     check_backend("jax", "float32")
+
+
+def test_to_choose_jax_is_what_switches_double_precision_on():
+    """In a process of its own; without the switch an array is refused rather than cut short."""
+    code = """
+import jax, jax.numpy as jnp, pytest
+from rfnumeric.backend import available_backends, get_backend
+from rfnumeric.linalg import pinv
+available_backends()
+assert not jax.config.jax_enable_x64
+with pytest.raises(TypeError, match="A must come from a JAX that keeps float64.*get_backend"):
+    pinv(jnp.eye(2))
+get_backend("jax", dtype="float32")
+assert jax.config.jax_enable_x64
+with pytest.raises(TypeError, match="A must have values; got a JAX tracer"):
+    jax.jit(pinv)(jnp.eye(2))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_host_and_jax_share_no_memory():

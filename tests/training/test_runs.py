@@ -268,7 +268,7 @@ def test_an_option_of_the_whole_population_takes_one_value():
         ({"lr": (1e-3, 2e-3), "seed": (1, 2, 3)}, "lr and seed must be of one length"),
         ({"seed": ()}, "lr and seed must be of one length"),
         ({"input_scale": "raw"}, r"input_scale must be one of symmetric, unit; got raw"),
-        ({"backend": "jax"}, "backend must be one of"),
+        ({"backend": "dask"}, "backend must be one of"),
         ({"loss": "hinge"}, "loss must be one of cross-entropy, mse; got 'hinge'"),
         ({"rule": "adam"}, "rule must be one of"),
         ({"rule_options": {"k": 1}}, "rule 'backprop' has no option k"),
