@@ -68,7 +68,7 @@ class _LayerOperator(MatrixFree):
         arrived, passed = sweep_down(network, self.route, xp.reshape(y, (self._batch, -1)), users[0])
         if self.wrt in ("h", "a"):
             return xp.reshape((arrived if self.wrt == "h" else passed)[l], (-1,))
-        total = None
+        total: Array = None
         for u in users:
             layer, s = network.layers[u].map, self._solved(u, passed[u])
             own = layer.grad(network.input(u, self.trace.h), s) if self.wrt == "W" else layer.bias_grad(s)

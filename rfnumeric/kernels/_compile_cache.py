@@ -89,10 +89,11 @@ def keep_compiled(dispatcher: Any) -> None:
     try:
         dispatcher._cache = CheckedCache(dispatcher.py_func)
     except RuntimeError:  # what Numba raises where it finds no such folder
+        config: Any = numba_config  # its settings are made at run time, where a type checker cannot see them
         _say(
             "compiling",
             "compiling loops for this processor, which takes 20 to 60 seconds in each new process, since "
-            f"{numba_config.CACHE_DIR} cannot be written to; set NUMBA_CACHE_DIR to a folder that can",
+            f"{config.CACHE_DIR} cannot be written to; set NUMBA_CACHE_DIR to a folder that can",
         )
 
 

@@ -141,9 +141,9 @@ def judge(
         norms = (found[0, ...], found[1, ...], found[2, ...], found[3, ...])
         norm_AX, norm_XA = found[4, ...], found[5, ...]
         scales = (frobenius(xp, A), frobenius(xp, X), norm_AX, norm_XA)
-        relative = [ratio(xp, r, scale) for r, scale in zip(norms, scales, strict=True)]
+        one, two, three, four = (ratio(xp, r, scale) for r, scale in zip(norms, scales, strict=True))
         if not m or not n:
-            return PenroseResiduals(*relative, xp.stack(relative)), xp.zeros_like(norm_AX, dtype=xp.int64)
+            return PenroseResiduals(one, two, three, four, xp.stack([one, two, three, four])), xp.zeros_like(norm_AX, dtype=xp.int64)
         atol = times_power_of_two(xp, atol + xp.zeros_like(exponent), -exponent)
         (low_A, high_A), (low_X, high_X) = spectral_bounds(xp, A), spectral_bounds(xp, X)
         unit = max(m, n) * eps(A) * low_A * low_X
@@ -163,7 +163,7 @@ def judge(
         undecided = [i for i, sure in enumerate(to_numpy(certain).reshape(-1)) if not sure]
         if undecided:
             ratios, rank = _look_at_singular_values(xp, A, X, rtol, atol, ratios, rank, undecided)
-        return PenroseResiduals(*relative, ratios), rank
+        return PenroseResiduals(one, two, three, four, ratios), rank
 
 
 def _balance(xp: Namespace, A: Array, X: Array) -> tuple[Array, Array, Array]:

@@ -172,13 +172,16 @@ def vgg(
     >>> [layer.n_out for layer in vgg((3, 32, 32), 10)]
     [32768, 32768, 8192, 16384, 16384, 4096, 8192, 8192, 2048, 256, 10]
     """
-    shape, maps = _shape(in_shape), []
+    shape = _shape(in_shape)
+    maps: list[Map] = []
     for block in blocks:
         for channels in block:
-            maps.append(Conv2d(shape, channels, 3, padding=1))
-            shape = maps[-1].out_shape
-        maps.append(AvgPool2d(shape, 2))
-        shape = maps[-1].out_shape
+            convolution = Conv2d(shape, channels, 3, padding=1)
+            pool = AvgPool2d(convolution.out_shape, 2)
+            maps.append(convolution)
+            shape = convolution.out_shape
+        maps.append(pool)
+        shape = pool.out_shape
     hidden = 2 * blocks[-1][-1]
     return [*maps, Dense(maps[-1].n_out, hidden), Dense(hidden, classes)]
 
@@ -188,7 +191,7 @@ def _shape(in_shape: Shape | int) -> Shape:
 
 
 ARCHITECTURES: dict[str, Callable[..., list[Map]]] = {
-    f.__name__: f  # type: ignore[attr-defined]
+    f.__name__: f
     for f in (papers, mlp, lenet, local, vgg)
 }
 """Name → function of the images' shape (or size), the number of classes and options of its own."""

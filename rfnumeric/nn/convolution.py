@@ -79,7 +79,7 @@ class Conv2d(ImageMap):
         return self.channels
 
     @cached_property
-    def weight_shape(self) -> tuple[int, ...]:  # type: ignore[override]
+    def weight_shape(self) -> tuple[int, ...]:
         """(C_out, C, kh, kw)."""
         return (self.channels, self.in_shape[0], *self.kernel)  # type: ignore[misc]
 

@@ -47,12 +47,12 @@ class ImageMap(Map):
         return self.out_channels, self.window.out_height, self.window.out_width
 
     @cached_property
-    def n_in(self) -> int:  # type: ignore[override]
+    def n_in(self) -> int:
         """C·H·W."""
         return self.window.n_in
 
     @cached_property
-    def n_out(self) -> int:  # type: ignore[override]
+    def n_out(self) -> int:
         """Number of entries of a."""
         return self.out_channels * self.window.positions
 

@@ -77,7 +77,7 @@ class LocallyConnected2d(ImageMap):
         return self.channels
 
     @cached_property
-    def weight_shape(self) -> tuple[int, ...]:  # type: ignore[override]
+    def weight_shape(self) -> tuple[int, ...]:
         """(H_out, W_out, C_out, C, kh, kw)."""
         return (*self.out_shape[1:], self.channels, self.in_shape[0], *self.kernel)  # type: ignore[misc]
 

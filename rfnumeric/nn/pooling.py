@@ -102,7 +102,7 @@ class AvgPool2d(_Pooling):
     @cached_property
     def window(self) -> Window:
         """Where the windows stand on the image."""
-        return Window(*self.in_shape, *self.kernel, *self.stride, 0, 0)  # type: ignore[misc]
+        return Window(*self.in_shape, *self.kernel, *self.stride, 0, 0)  # type: ignore[call-arg, misc]
 
 
 @dataclass(frozen=True)
@@ -138,4 +138,4 @@ class Strided2d(_Pooling):
     @cached_property
     def window(self) -> Window:
         """Where the windows, of one entry, stand on the image."""
-        return Window(*self.in_shape, 1, 1, *self.stride, 0, 0)  # type: ignore[misc]
+        return Window(*self.in_shape, 1, 1, *self.stride, 0, 0)  # type: ignore[call-arg, misc]

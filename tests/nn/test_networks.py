@@ -30,6 +30,7 @@ def torch_stack(network):
             return {
                 "identity": lambda: a,
                 "tanh": lambda: torch.tanh(a),
+                "sigmoid": lambda: torch.sigmoid(a),
                 "leaky-relu": lambda: functional.leaky_relu(a, self.slope),
                 "leaky-softplus": lambda: self.slope * a + (1 - self.slope) * functional.softplus(a, threshold=1e9),
             }[self.name]()
