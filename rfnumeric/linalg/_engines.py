@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rfnumeric.backend import device_of, to_numpy
 from rfnumeric.kernels import gram_pinv, inverse_ratio, matmul
@@ -110,7 +110,8 @@ def fall_back(
         if not left:
             break
         members, exponent = scale(xp, xp.stack([flat[i, ...] for i in left]))
-        relative, absolute = (xp.stack([c[i] for i in left]) if hasattr(c, "shape") else c for c in (rtol, atol))
+        cutoffs: tuple[Any, Any] = rtol, atol
+        relative, absolute = (xp.stack([c[i] for i in left]) if hasattr(c, "shape") else c for c in cutoffs)
         absolute = times_power_of_two(xp, absolute + xp.zeros_like(exponent), -exponent)
         if name == "cholesky":
             # Only a change of scale can help where it failed already.

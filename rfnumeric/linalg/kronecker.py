@@ -63,7 +63,7 @@ class KroneckerOperator(MatrixFree):
         self._balanced: tuple[Array, Array, Array, Array] | None = None
 
     @property
-    def shape(self) -> tuple[int, int]:
+    def shape(self) -> tuple[int, int]:  # type: ignore[override]
         """(mp, nq), without leading axes."""
         return self.A.shape[-2] * self.B.shape[-2], self.A.shape[-1] * self.B.shape[-1]
 
@@ -78,7 +78,7 @@ class KroneckerOperator(MatrixFree):
 
     @property
     def _lead(self) -> tuple[int, ...]:
-        return tuple(max(self.A.shape[:-2], self.B.shape[:-2], key=len))
+        return max((tuple(self.A.shape[:-2]), tuple(self.B.shape[:-2])), key=len)
 
     @gate(like="A", linear=True, other=1)
     def __matmul__(self, other: Any) -> Any:

@@ -143,7 +143,9 @@ def judge(
         scales = (frobenius(xp, A), frobenius(xp, X), norm_AX, norm_XA)
         one, two, three, four = (ratio(xp, r, scale) for r, scale in zip(norms, scales, strict=True))
         if not m or not n:
-            return PenroseResiduals(one, two, three, four, xp.stack([one, two, three, four])), xp.zeros_like(norm_AX, dtype=xp.int64)
+            return PenroseResiduals(one, two, three, four, xp.stack([one, two, three, four])), xp.zeros_like(
+                norm_AX, dtype=xp.int64
+            )
         atol = times_power_of_two(xp, atol + xp.zeros_like(exponent), -exponent)
         (low_A, high_A), (low_X, high_X) = spectral_bounds(xp, A), spectral_bounds(xp, X)
         unit = max(m, n) * eps(A) * low_A * low_X

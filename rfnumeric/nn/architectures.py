@@ -190,10 +190,7 @@ def _shape(in_shape: Shape | int) -> Shape:
     return image_shape(in_shape) if isinstance(in_shape, int) else in_shape
 
 
-ARCHITECTURES: dict[str, Callable[..., list[Map]]] = {
-    f.__name__: f
-    for f in (papers, mlp, lenet, local, vgg)
-}
+ARCHITECTURES: dict[str, Callable[..., list[Map]]] = {f.__name__: f for f in (papers, mlp, lenet, local, vgg)}
 """Name → function of the images' shape (or size), the number of classes and options of its own."""
 
 
