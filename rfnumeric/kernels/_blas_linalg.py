@@ -112,6 +112,8 @@ def _attempt(A: np.ndarray, work: str) -> tuple[np.ndarray, float, float, bool]:
 @implements("inverse_ratio", "numpy", FLOATING)
 def inverse_ratio(A: np.ndarray, X: np.ndarray) -> np.ndarray:
     """See `reference_linalg.inverse_ratio`; large matrices meet its vectors one at a time, at the speed of memory."""
+    if A.ndim < 2 or X.shape[-2:] != A.shape[:-3:-1] or 0 in A.shape[-2:]:
+        check("inverse_ratio", A, X)
     m, n = A.shape[-2:]
     if m > n:
         return inverse_ratio(np.swapaxes(A, -1, -2), np.swapaxes(X, -1, -2))

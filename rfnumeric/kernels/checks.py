@@ -32,6 +32,7 @@ SHAPES: dict[str, dict[str, str]] = {
     "gather_scale": {"images": "samples n"},
     "gram_inverse": {"A": "m n"},
     "gram_pinv": {"A": "m n"},
+    "inverse_ratio": {"A": "m n", "X": "n m"},
     "kronecker_apply": {"A": "m n", "B": "p q", "X": "n q"},
     "layer_leaky_relu": {"x": "batch n_in", "W": "n n_in", "b": "n"},
     "local_add_outer": {"W": "H_out W_out C_out C kh kw", "v": "batch n_out", "x": "batch n_in"},
@@ -87,7 +88,7 @@ def check_arguments(kernel: str, arguments: dict[str, Any]) -> None:
                 f"{name} must be a number or have the leading axes {tuple(arguments['W'].shape[:-2])} of W; got shape "
                 f"{shape}."
             )
-    if kernel == "gram_pinv" and 0 in arguments["A"].shape[-2:]:
+    if kernel in ("gram_pinv", "inverse_ratio") and 0 in arguments["A"].shape[-2:]:
         raise ValueError(f"A must have at least one row and one column; got {tuple(arguments['A'].shape)}.")
     if kernel == "gather_scale" and len(arguments["images"].shape) != 2:
         raise ValueError(f"images must have shape (samples, n); got {tuple(arguments['images'].shape)}.")

@@ -37,6 +37,7 @@ SOUND: dict[str, Callable[[], list[Any]]] = {
     "matmul": lambda: _matrices(0, (2, 3), (3, 4)),
     "meyer_update": lambda: [*_matrices(0, (2, 3), (3, 2), (2,), (3,)), np.asarray(1e-10)],
     "momentum_update": lambda: [*_matrices(0, (3, 4), (3, 4), (3, 4)), 0.1, 0.9],
+    "inverse_ratio": lambda: _matrices(0, (2, 3), (3, 2)),
     "penrose_norms": lambda: _matrices(0, (2, 3), (3, 2)),
     "reciprocal_derivative": lambda: [*_matrices(0, (2, 3), (2, 3), (2, 4)), 0.1, "reciprocal", True, False],
     "sgd_update": lambda: [*_matrices(0, (3, 4), (3,), (2, 3), (2, 4)), 0.1],

@@ -383,5 +383,5 @@ def test_an_operator_keeps_its_precision() -> None:
     operator = PinvOperator(A.astype(np.float32))
     assert operator.matvec(TALL).dtype == np.float32
     assert operator.matvec(TALL * 1j).dtype == np.complex64
-    with pytest.raises(ValueError, match=r"b must fit the range of float32; got entries up to 2e\+300"):
+    with pytest.raises(ValueError, match=r"x must fit the range of float32; got entries up to 2e\+300"):
         operator.matvec(TALL * 1e300)

@@ -22,6 +22,7 @@ def torch_activation(activation):
     return {
         "identity": lambda a: a,
         "tanh": torch.tanh,
+        "sigmoid": torch.sigmoid,
         "leaky-relu": lambda a: functional.leaky_relu(a, slope),
         "leaky-softplus": lambda a: slope * a + (1 - slope) * functional.softplus(a, threshold=1e9),
     }[activation.name]
