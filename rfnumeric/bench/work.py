@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -54,7 +55,8 @@ def our_steps(config: RunConfig) -> Callable[[int], None]:
         If the backend is not usable here.
     """
     try:
-        loop = Loop(config, synthetic(config.sizes[0], config.sizes[-1], config.batch_size))
+        data = synthetic(config.sizes[0], config.sizes[-1], config.batch_size)
+        loop = Loop(replace(config, dataset=data.name), data)
     except BackendError as error:
         raise NotImplementedError(str(error)) from error
     x, y = next(loop.data.batches(loop.streams.child("batches", 1), config.batch_size))
@@ -78,7 +80,8 @@ def our_sleep(config: RunConfig) -> Callable[[], None]:
         If the backend is not usable here.
     """
     try:
-        loop = Loop(config, synthetic(config.sizes[0], config.sizes[-1], config.batch_size))
+        data = synthetic(config.sizes[0], config.sizes[-1], config.batch_size)
+        loop = Loop(replace(config, dataset=data.name), data)
     except BackendError as error:
         raise NotImplementedError(str(error)) from error
     every = config.make_rule().refresh_every  # type: ignore[attr-defined]

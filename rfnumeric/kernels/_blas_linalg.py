@@ -16,7 +16,7 @@ from rfnumeric.kernels import reference_linalg
 from rfnumeric.kernels._blas import FLOATING, POTRF
 from rfnumeric.kernels._numba_linalg import small_gram_pinv, small_inverse_ratio
 from rfnumeric.kernels._sharing import one_thread_each
-from rfnumeric.kernels.registry import check, implements
+from rfnumeric.kernels.registry import check, common_lead, implements
 
 # LAPACK costs a few µs a call; below this size compiled loops over the whole stack are quicker.
 SMALL = 32
@@ -119,7 +119,7 @@ def inverse_ratio(A: np.ndarray, X: np.ndarray) -> np.ndarray:
         return inverse_ratio(np.swapaxes(A, -1, -2), np.swapaxes(X, -1, -2))
     if m <= reference_linalg.EXACT[0] and n <= reference_linalg.EXACT[1]:
         return small_inverse_ratio(A, X)
-    lead = np.broadcast_shapes(A.shape[:-2], X.shape[:-2])
+    lead = common_lead("inverse_ratio", (A.shape[:-2], X.shape[:-2]), A, X)
     A, X = np.broadcast_to(A, (*lead, m, n)), np.broadcast_to(X, (*lead, n, m))
     found = np.empty(lead)
     with one_thread_each(math.prod(lead)):

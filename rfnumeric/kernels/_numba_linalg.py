@@ -148,7 +148,9 @@ def _inverse_ratio(A, X, Q, row, columns, unit, found):
 def small_inverse_ratio(A: np.ndarray, X: np.ndarray) -> np.ndarray:
     """Return what `reference_linalg.inverse_ratio` does for a stack with m ≤ n, all of it in one compiled loop."""
     m, n = A.shape[-2:]
-    lead = A.shape[:-2] if A.shape[:-2] == X.shape[:-2] else np.broadcast_shapes(A.shape[:-2], X.shape[:-2])
+    lead = A.shape[:-2]
+    if lead != X.shape[:-2]:
+        lead = common_lead("inverse_ratio", (lead, X.shape[:-2]), A, X)
     if lead:
         A, X = (np.broadcast_to(M, lead + M.shape[-2:]) for M in (A, X))
     a, x = _members(A), _members(X)
