@@ -29,6 +29,9 @@ ACCELERATED: dict[str, tuple[str, ...]] = {
         "rfnumeric.kernels._numba_meyer",
         "rfnumeric.kernels._numba_coupled",
         "rfnumeric.kernels._numba_optimizers",
+        "rfnumeric.kernels._convolution",
+        "rfnumeric.kernels._local",
+        "rfnumeric.kernels._pooling",
     ),
     "cupy": ("rfnumeric.kernels._cupy", "rfnumeric.kernels._cupy_linalg"),
 }
