@@ -22,6 +22,7 @@ from rfnumeric.kernels._windows import (
     gather,
     geometry,
     outer_product,
+    plain,
     product,
     put_back,
     rows_of,
@@ -67,9 +68,9 @@ def _convolve_block(task, gemm, x, W, b, g, slope, a, h, d):
         if h.size:
             h_s, d_s = h[member, s], d[member, s]
             for j in range(len(out)):
-                positive = out[j] > 0
-                h_s[j] = out[j] if positive else out[j] * slope
-                d_s[j] = 1 if positive else slope
+                value = out[j]
+                h_s[j] = value if value > 0 else value * slope
+                d_s[j] = one if value > 0 else slope
 
 
 @compiled(*map(_forward, REAL))
@@ -223,7 +224,7 @@ def convolution_pull(v: np.ndarray, W: np.ndarray, d: np.ndarray | None, window:
         return reference.convolution_pull(v, W, d, window)
     members = len(weights)
     out = np.empty(shape, v.dtype)
-    gate = np.empty((0, 0, 0), v.dtype) if d is None else np.ascontiguousarray(d).reshape(members, -1, window.n_in)
+    gate = np.empty((0, 0, 0), v.dtype) if d is None else plain(d).reshape(members, -1, window.n_in)
     arguments = ROUTINES[v.dtype], rows, weights, gate, geometry(window), out.reshape(members, -1, window.n_in)
     tasks = members * math.ceil(out.size / window.n_in / members / BLOCK)
     share(tasks, v.size * window.entries, _pull_in_turn, _pull_side_by_side, *arguments)

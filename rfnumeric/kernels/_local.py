@@ -22,6 +22,7 @@ from rfnumeric.kernels._windows import (
     bias_of,
     geometry,
     outer_product,
+    plain,
     product,
     rows_of,
     transposed_product,
@@ -67,7 +68,7 @@ def _patch(T: Any) -> Any:
 @compiled(*map(_patch, REAL))
 def _gather(x, g, position, start, stop, patch):
     """Fill one window's patch (k, stop − start) from columns of samples."""
-    C, H, W, kh, kw, sh, sw, ph, pw, Ho, Wo = g
+    C, H, W, kh, kw, sh, sw, ph, pw, _, Wo = g
     top, left = position // Wo * sh - ph, position % Wo * sw - pw
     row = 0
     for c in range(C):
@@ -87,7 +88,7 @@ def _gather(x, g, position, start, stop, patch):
 @compiled(*map(_patch, REAL))
 def _put_back(image, g, position, start, stop, patch):
     """Add one window's patch to the columns of samples."""
-    C, H, W, kh, kw, sh, sw, ph, pw, Ho, Wo = g
+    C, H, W, kh, kw, sh, sw, ph, pw, _, Wo = g
     top, left = position // Wo * sh - ph, position % Wo * sw - pw
     row = 0
     for c in range(C):
@@ -146,7 +147,9 @@ def _pull_samples(task, gemm, v, W, g, image):
     for p in range(P):
         v_p = v[member if len(v) > 1 else 0, p, start:].ctypes.data
         out = patch.ctypes.data
-        transposed_product(gemm, W[member, p].ctypes.data, v_p, channels, k, width, P * batch, one, one - one, out, width)
+        transposed_product(
+            gemm, W[member, p].ctypes.data, v_p, channels, k, width, P * batch, one, one - one, out, width
+        )
         _put_back(to, g, p, start, stop, patch)
 
 
@@ -257,7 +260,7 @@ def local_grad(v: np.ndarray, x: np.ndarray, window: Window) -> np.ndarray:
 @implements("local_add_outer", "numpy")
 def local_add_outer(W: np.ndarray, v: np.ndarray, x: np.ndarray, scale: Any, window: Window) -> np.ndarray:
     """See `reference_convolution.local_add_outer`; writes into `W`."""
-    W = W if W.flags.carray else np.array(W, order="C")
+    W = plain(W)
     lead, shape = _shapes(W, window)
     fits = v.shape[-1] == shape[2] * window.positions and v.shape[-2] == x.shape[-2] and np.shape(scale) in ((), lead)
     if fits and W.shape[-6:] == shape and v.dtype == W.dtype and _accumulate(W, v, x, scale, 1.0, window):
@@ -274,7 +277,15 @@ def _accumulate(W: np.ndarray, v: np.ndarray, x: np.ndarray, scale: Any, beta: f
     members, batch = math.prod(lead), v.shape[-2]
     alpha = np.broadcast_to(np.asarray(scale, dtype=W.dtype), lead or (1,)).reshape(members).copy()
     weights = _windows(W, window)
-    arguments = ROUTINES[W.dtype], _turned(rows_v), _turned(rows_x), geometry(window), alpha, W.dtype.type(beta), weights
+    arguments = (
+        ROUTINES[W.dtype],
+        _turned(rows_v),
+        _turned(rows_x),
+        geometry(window),
+        alpha,
+        W.dtype.type(beta),
+        weights,
+    )
     share(members * window.positions, W.size * batch, _outer_in_turn, _outer_side_by_side, *arguments)
     return True
 

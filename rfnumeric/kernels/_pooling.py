@@ -10,7 +10,7 @@ from numba import prange, types
 from rfnumeric.kernels import reference_convolution as reference
 from rfnumeric.kernels._jit import compiled
 from rfnumeric.kernels._stacks import share
-from rfnumeric.kernels._windows import GEOMETRY, REAL, geometry, rows_of
+from rfnumeric.kernels._windows import GEOMETRY, REAL, geometry, plain, rows_of
 from rfnumeric.kernels.registry import implements
 from rfnumeric.kernels.window import Window
 
@@ -110,7 +110,13 @@ def average_pool_pull(v: np.ndarray, d: np.ndarray | None, window: Window) -> np
         return reference.average_pool_pull(v, d, w)
     out = np.empty(shape, v.dtype)
     plane = w.height * w.width
-    gate = np.empty((0, 0), v.dtype) if d is None else np.ascontiguousarray(d).reshape(-1, plane)
-    arguments = rows.reshape(-1, w.positions), gate, geometry(w), v.dtype.type(1 / (w.kh * w.kw)), out.reshape(-1, plane)
+    gate = np.empty((0, 0), v.dtype) if d is None else plain(d).reshape(-1, plane)
+    arguments = (
+        rows.reshape(-1, w.positions),
+        gate,
+        geometry(w),
+        v.dtype.type(1 / (w.kh * w.kw)),
+        out.reshape(-1, plane),
+    )
     share(-(-out.size // plane // PLANES), out.size, _spread_in_turn, _spread_side_by_side, *arguments)
     return out

@@ -6,6 +6,7 @@ import ast
 import importlib.util
 from pathlib import Path
 
+import image_cases  # noqa: F401 (adds the twins of kernels on images)
 import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
