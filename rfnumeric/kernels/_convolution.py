@@ -29,7 +29,7 @@ from rfnumeric.kernels._windows import (
     transposed_product,
     weights_of,
 )
-from rfnumeric.kernels.registry import implements
+from rfnumeric.kernels.registry import check, implements
 from rfnumeric.kernels.window import Window
 
 BLOCK = 8
@@ -176,8 +176,11 @@ def image_patches(x: np.ndarray, window: Window) -> np.ndarray:
 @implements("convolution", "numpy")
 def convolution(x: np.ndarray, W: np.ndarray, b: np.ndarray | None, window: Window) -> np.ndarray:
     """See `reference_convolution.convolution`."""
-    a = _convolve(x, W, b, window, None)
-    return reference.convolution(x, W, b, window) if a is None else a[0]
+    found = _convolve(x, W, b, window, None)
+    if found is None:
+        check("convolution", x, W, b)
+        return reference.convolution(x, W, b, window)
+    return found[0]
 
 
 @implements("convolution_leaky_relu", "numpy")
@@ -186,7 +189,10 @@ def convolution_leaky_relu(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """See `reference_convolution.convolution_leaky_relu`."""
     found = _convolve(x, W, b, window, negative_slope)
-    return reference.convolution_leaky_relu(x, W, b, window, negative_slope) if found is None else found
+    if found is None:
+        check("convolution_leaky_relu", x, W, b)
+        return reference.convolution_leaky_relu(x, W, b, window, negative_slope)
+    return found
 
 
 def _convolve(
@@ -221,6 +227,7 @@ def convolution_pull(v: np.ndarray, W: np.ndarray, d: np.ndarray | None, window:
     weights = weights_of(W, (channels, *_kernel(window)), v.dtype)
     shape = (*(lead or v.shape[:-2]), *v.shape[-2:-1], window.n_in)
     if rows is None or weights is None or (d is not None and (d.shape != shape or d.dtype != v.dtype)):
+        check("convolution_pull", v, W, d)
         return reference.convolution_pull(v, W, d, window)
     members = len(weights)
     out = np.empty(shape, v.dtype)
@@ -234,10 +241,13 @@ def convolution_pull(v: np.ndarray, W: np.ndarray, d: np.ndarray | None, window:
 @implements("convolution_grad", "numpy")
 def convolution_grad(v: np.ndarray, x: np.ndarray, window: Window) -> np.ndarray:
     """See `reference_convolution.convolution_grad`."""
+    if min(v.ndim, x.ndim) < 2:
+        check("convolution_grad", v, x)
     lead = max(v.shape[:-2], x.shape[:-2], key=len)
     channels, left = divmod(v.shape[-1], window.positions)
     rows_v, rows_x = (rows_of(X, n, lead or (1,)) for X, n in ((v, v.shape[-1]), (x, window.n_in)))
     if rows_v is None or rows_x is None or left or v.dtype != x.dtype or v.shape[-2] != x.shape[-2]:
+        check("convolution_grad", v, x)
         return reference.convolution_grad(v, x, window)
     members = math.prod(lead)
     sums = np.empty((members, math.ceil(v.shape[-2] / SUMMED), channels * window.entries), v.dtype)

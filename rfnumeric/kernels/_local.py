@@ -28,7 +28,7 @@ from rfnumeric.kernels._windows import (
     transposed_product,
     weights_of,
 )
-from rfnumeric.kernels.registry import implements
+from rfnumeric.kernels.registry import check, implements
 from rfnumeric.kernels.window import Window
 
 SIDE = 32
@@ -218,6 +218,7 @@ def local_product(x: np.ndarray, W: np.ndarray, b: np.ndarray | None, window: Wi
     rows, weights = rows_of(x, window.n_in, lead), weights_of(W, shape, x.dtype)
     bias = bias_of(b, lead, channels * P, x.dtype)
     if rows is None or weights is None or bias is None:
+        check("local_product", x, W, b)
         return reference.local_product(x, W, b, window)
     members, batch = len(weights), rows.shape[1]
     a = np.empty((members, channels * P, batch), x.dtype)
@@ -232,6 +233,7 @@ def local_pull(v: np.ndarray, W: np.ndarray, d: np.ndarray | None, window: Windo
     lead, shape = _shapes(W, window)
     rows, weights = rows_of(v, shape[2] * window.positions, lead), weights_of(W, shape, v.dtype)
     if rows is None or weights is None:
+        check("local_pull", v, W, d)
         return reference.local_pull(v, W, d, window)
     members, batch = len(weights), rows.shape[1]
     image = np.empty((members, window.n_in, batch), v.dtype)
@@ -248,6 +250,8 @@ def local_pull(v: np.ndarray, W: np.ndarray, d: np.ndarray | None, window: Windo
 @implements("local_grad", "numpy")
 def local_grad(v: np.ndarray, x: np.ndarray, window: Window) -> np.ndarray:
     """See `reference_convolution.local_grad`."""
+    if min(v.ndim, x.ndim) < 2 or v.shape[-2] != x.shape[-2]:
+        check("local_grad", v, x)
     lead = max(v.shape[:-2], x.shape[:-2], key=len)
     channels, left = divmod(v.shape[-1], window.positions)
     if left or v.shape[-2] != x.shape[-2] or v.dtype != x.dtype or not v.size:
@@ -260,11 +264,14 @@ def local_grad(v: np.ndarray, x: np.ndarray, window: Window) -> np.ndarray:
 @implements("local_add_outer", "numpy")
 def local_add_outer(W: np.ndarray, v: np.ndarray, x: np.ndarray, scale: Any, window: Window) -> np.ndarray:
     """See `reference_convolution.local_add_outer`; writes into `W`."""
+    if min(v.ndim, x.ndim) < 2:
+        check("local_add_outer", W, v, x)
     W = plain(W)
     lead, shape = _shapes(W, window)
     fits = v.shape[-1] == shape[2] * window.positions and v.shape[-2] == x.shape[-2] and np.shape(scale) in ((), lead)
     if fits and W.shape[-6:] == shape and v.dtype == W.dtype and _accumulate(W, v, x, scale, 1.0, window):
         return W
+    check("local_add_outer", W, v, x, scale)
     return reference.local_add_outer(W, v, x, scale, window)
 
 

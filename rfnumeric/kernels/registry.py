@@ -17,6 +17,9 @@ from rfnumeric.kernels.checks import check_arguments
 
 ENVIRONMENT_VARIABLE = "RFNUMERIC_KERNELS"
 
+# Only a kernel of images loads these: a dense network starts without them.
+ON_IMAGES = ("rfnumeric.kernels._convolution", "rfnumeric.kernels._local", "rfnumeric.kernels._pooling")
+
 # Accelerated modules by the module that defines the array type; each is imported when such an array first arrives, so
 # that importing rfnumeric loads neither Numba nor CuPy.
 ACCELERATED: dict[str, tuple[str, ...]] = {
@@ -29,9 +32,7 @@ ACCELERATED: dict[str, tuple[str, ...]] = {
         "rfnumeric.kernels._numba_meyer",
         "rfnumeric.kernels._numba_coupled",
         "rfnumeric.kernels._numba_optimizers",
-        "rfnumeric.kernels._convolution",
-        "rfnumeric.kernels._local",
-        "rfnumeric.kernels._pooling",
+        *ON_IMAGES,
     ),
     "cupy": ("rfnumeric.kernels._cupy", "rfnumeric.kernels._cupy_linalg"),
 }
@@ -107,8 +108,10 @@ class Kernel:
         if forced_reference():
             return self.reference
         library = type(array).__module__.split(".")[0]
+        on_images = self.reference.__module__.endswith("reference_convolution")
         for module in ACCELERATED.get(library, ()):
-            importlib.import_module(module)
+            if on_images or module not in ON_IMAGES:
+                importlib.import_module(module)
         function, dtypes = _implementations.get((self.name, library), (self.reference, frozenset()))
         return function if dtype_name(array.dtype) in dtypes else self.reference
 
