@@ -167,6 +167,7 @@ def image_patches(x: np.ndarray, window: Window) -> np.ndarray:
     """See `reference_convolution.image_patches`."""
     rows = rows_of(x, window.n_in, ())
     if rows is None:
+        check("image_patches", x, window)
         return reference.image_patches(x, window)
     patches = np.empty((*x.shape[:-1], window.entries, window.positions), x.dtype)
     _gather_all(rows[0], geometry(window), patches.reshape(-1, window.entries, window.positions))
@@ -178,7 +179,7 @@ def convolution(x: np.ndarray, W: np.ndarray, b: np.ndarray | None, window: Wind
     """See `reference_convolution.convolution`."""
     found = _convolve(x, W, b, window, None)
     if found is None:
-        check("convolution", x, W, b)
+        check("convolution", x, W, b, window)
         return reference.convolution(x, W, b, window)
     return found[0]
 
@@ -190,7 +191,7 @@ def convolution_leaky_relu(
     """See `reference_convolution.convolution_leaky_relu`."""
     found = _convolve(x, W, b, window, negative_slope)
     if found is None:
-        check("convolution_leaky_relu", x, W, b)
+        check("convolution_leaky_relu", x, W, b, window, negative_slope)
         return reference.convolution_leaky_relu(x, W, b, window, negative_slope)
     return found
 
@@ -227,7 +228,7 @@ def convolution_pull(v: np.ndarray, W: np.ndarray, d: np.ndarray | None, window:
     weights = weights_of(W, (channels, *_kernel(window)), v.dtype)
     shape = (*(lead or v.shape[:-2]), *v.shape[-2:-1], window.n_in)
     if rows is None or weights is None or (d is not None and (d.shape != shape or d.dtype != v.dtype)):
-        check("convolution_pull", v, W, d)
+        check("convolution_pull", v, W, d, window)
         return reference.convolution_pull(v, W, d, window)
     members = len(weights)
     out = np.empty(shape, v.dtype)
@@ -242,12 +243,12 @@ def convolution_pull(v: np.ndarray, W: np.ndarray, d: np.ndarray | None, window:
 def convolution_grad(v: np.ndarray, x: np.ndarray, window: Window) -> np.ndarray:
     """See `reference_convolution.convolution_grad`."""
     if min(v.ndim, x.ndim) < 2:
-        check("convolution_grad", v, x)
+        check("convolution_grad", v, x, window)
     lead = max(v.shape[:-2], x.shape[:-2], key=len)
     channels, left = divmod(v.shape[-1], window.positions)
     rows_v, rows_x = (rows_of(X, n, lead or (1,)) for X, n in ((v, v.shape[-1]), (x, window.n_in)))
     if rows_v is None or rows_x is None or left or v.dtype != x.dtype or v.shape[-2] != x.shape[-2]:
-        check("convolution_grad", v, x)
+        check("convolution_grad", v, x, window)
         return reference.convolution_grad(v, x, window)
     members = math.prod(lead)
     sums = np.empty((members, math.ceil(v.shape[-2] / SUMMED), channels * window.entries), v.dtype)

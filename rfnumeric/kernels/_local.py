@@ -218,7 +218,7 @@ def local_product(x: np.ndarray, W: np.ndarray, b: np.ndarray | None, window: Wi
     rows, weights = rows_of(x, window.n_in, lead), weights_of(W, shape, x.dtype)
     bias = bias_of(b, lead, channels * P, x.dtype)
     if rows is None or weights is None or bias is None:
-        check("local_product", x, W, b)
+        check("local_product", x, W, b, window)
         return reference.local_product(x, W, b, window)
     members, batch = len(weights), rows.shape[1]
     a = np.empty((members, channels * P, batch), x.dtype)
@@ -233,7 +233,7 @@ def local_pull(v: np.ndarray, W: np.ndarray, d: np.ndarray | None, window: Windo
     lead, shape = _shapes(W, window)
     rows, weights = rows_of(v, shape[2] * window.positions, lead), weights_of(W, shape, v.dtype)
     if rows is None or weights is None:
-        check("local_pull", v, W, d)
+        check("local_pull", v, W, d, window)
         return reference.local_pull(v, W, d, window)
     members, batch = len(weights), rows.shape[1]
     image = np.empty((members, window.n_in, batch), v.dtype)
@@ -250,28 +250,28 @@ def local_pull(v: np.ndarray, W: np.ndarray, d: np.ndarray | None, window: Windo
 @implements("local_grad", "numpy")
 def local_grad(v: np.ndarray, x: np.ndarray, window: Window) -> np.ndarray:
     """See `reference_convolution.local_grad`."""
-    if min(v.ndim, x.ndim) < 2 or v.shape[-2] != x.shape[-2]:
-        check("local_grad", v, x)
-    lead = max(v.shape[:-2], x.shape[:-2], key=len)
-    channels, left = divmod(v.shape[-1], window.positions)
-    if left or v.shape[-2] != x.shape[-2] or v.dtype != x.dtype or not v.size:
-        return reference.local_grad(v, x, window)
-    w = window
-    W = np.empty((*lead, w.out_height, w.out_width, channels, w.channels, w.kh, w.kw), v.dtype)
-    return W if _accumulate(W, v, x, 1.0, 0.0, w) else reference.local_grad(v, x, w)
+    if min(v.ndim, x.ndim) < 2 or v.shape[-1] % window.positions or v.shape[-2] != x.shape[-2]:
+        check("local_grad", v, x, window)
+    w, lead = window, max(v.shape[:-2], x.shape[:-2], key=len)
+    if v.dtype == x.dtype and v.size:
+        W = np.empty((*lead, w.out_height, w.out_width, v.shape[-1] // w.positions, w.channels, w.kh, w.kw), v.dtype)
+        if _accumulate(W, v, x, 1.0, 0.0, w):
+            return W
+    check("local_grad", v, x, window)
+    return reference.local_grad(v, x, w)
 
 
 @implements("local_add_outer", "numpy")
 def local_add_outer(W: np.ndarray, v: np.ndarray, x: np.ndarray, scale: Any, window: Window) -> np.ndarray:
     """See `reference_convolution.local_add_outer`; writes into `W`."""
     if min(v.ndim, x.ndim) < 2:
-        check("local_add_outer", W, v, x)
+        check("local_add_outer", W, v, x, scale, window)
     W = plain(W)
     lead, shape = _shapes(W, window)
     fits = v.shape[-1] == shape[2] * window.positions and v.shape[-2] == x.shape[-2] and np.shape(scale) in ((), lead)
     if fits and W.shape[-6:] == shape and v.dtype == W.dtype and _accumulate(W, v, x, scale, 1.0, window):
         return W
-    check("local_add_outer", W, v, x, scale)
+    check("local_add_outer", W, v, x, scale, window)
     return reference.local_add_outer(W, v, x, scale, window)
 
 

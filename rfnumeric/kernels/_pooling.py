@@ -11,7 +11,7 @@ from rfnumeric.kernels import reference_convolution as reference
 from rfnumeric.kernels._jit import compiled
 from rfnumeric.kernels._stacks import share
 from rfnumeric.kernels._windows import GEOMETRY, REAL, geometry, plain, rows_of
-from rfnumeric.kernels.registry import implements
+from rfnumeric.kernels.registry import check, implements
 from rfnumeric.kernels.window import Window
 
 PLANES = 64
@@ -93,6 +93,7 @@ def average_pool(x: np.ndarray, window: Window) -> np.ndarray:
     """See `reference_convolution.average_pool`."""
     w, rows = window, rows_of(x, window.n_in, ())
     if rows is None or w.padded:
+        check("average_pool", x, w)
         return reference.average_pool(x, w)
     out = np.empty((*x.shape[:-1], w.channels * w.positions), x.dtype)
     planes = rows.reshape(-1, w.height * w.width)
@@ -107,6 +108,7 @@ def average_pool_pull(v: np.ndarray, d: np.ndarray | None, window: Window) -> np
     w, rows = window, rows_of(v, window.channels * window.positions, ())
     shape = (*v.shape[:-1], w.n_in)
     if rows is None or w.padded or (d is not None and (d.shape != shape or d.dtype != v.dtype)):
+        check("average_pool_pull", v, d, w)
         return reference.average_pool_pull(v, d, w)
     out = np.empty(shape, v.dtype)
     plane = w.height * w.width

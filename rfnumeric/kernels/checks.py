@@ -17,6 +17,8 @@ from rfnumeric.typing import Array
 # Kernel → argument → its last axes; the same letter is the same size. What stands before them are leading axes, which
 # broadcast. An argument that may be None or a number is checked where it is an array.
 SHAPES: dict[str, dict[str, str]] = {
+    "average_pool": {"x": "batch n_in"},
+    "average_pool_pull": {"v": "batch n_out", "d": "batch n_in"},
     "add_outer": {"W": "m n", "U": "batch m", "V": "batch n"},
     "bias_identity": {"z": "batch n", "b": "n"},
     "bias_leaky_relu": {"z": "batch n", "b": "n"},
@@ -32,6 +34,7 @@ SHAPES: dict[str, dict[str, str]] = {
     "gather_scale": {"images": "samples n"},
     "gram_inverse": {"A": "m n"},
     "gram_pinv": {"A": "m n"},
+    "image_patches": {"x": "batch n_in"},
     "inverse_ratio": {"A": "m n", "X": "n m"},
     "kronecker_apply": {"A": "m n", "B": "p q", "X": "n q"},
     "layer_leaky_relu": {"x": "batch n_in", "W": "n n_in", "b": "n"},
@@ -51,7 +54,7 @@ SHAPES: dict[str, dict[str, str]] = {
 _LIKE_W = {"momentum_update": ("v", "G"), "adam_update": ("m", "v", "G")}
 _INTEGERS = {"softmax_cross_entropy": ("labels",), "gather_scale": ("index",)}
 _REAL = ("lr", "scale", "tolerance")
-_RATE_BY_MEMBER = {"add_outer", "sgd_update"}
+_RATE_BY_MEMBER = {"add_outer", "sgd_update", "local_add_outer"}
 _EQUAL_LEADS = {"coupled_steps"}
 OWN_LAYERS = ("reciprocal", "derivative", "none")
 
@@ -73,7 +76,8 @@ def check_arguments(kernel: str, arguments: dict[str, Any]) -> None:
         If labels or indices are no integers, or images no bytes.
     """
     if kernel in SHAPES:
-        check_shapes(SHAPES[kernel], arguments, kernel in _EQUAL_LEADS)
+        known = _window_sizes(arguments) if "window" in arguments else {}
+        check_shapes(SHAPES[kernel], arguments, kernel in _EQUAL_LEADS, known)
     for name in _INTEGERS.get(kernel, ()):
         if dtype_name(arguments[name].dtype).lstrip("u")[:3] != "int":
             raise TypeError(f"{name} must have an integer dtype; got {dtype_name(arguments[name].dtype)}.")
@@ -83,11 +87,11 @@ def check_arguments(kernel: str, arguments: dict[str, Any]) -> None:
         if "complex" in dtype_name(getattr(arguments.get(name), "dtype", "float64")):
             raise TypeError(f"{name} must be real; got {dtype_name(arguments[name].dtype)}.")
         shape = tuple(getattr(arguments.get(name), "shape", ()))
-        if kernel in _RATE_BY_MEMBER and shape not in ((), tuple(arguments["W"].shape[:-2])):
-            raise ValueError(
-                f"{name} must be a number or have the leading axes {tuple(arguments['W'].shape[:-2])} of W; got shape "
-                f"{shape}."
-            )
+        if kernel in _RATE_BY_MEMBER:
+            axes = len(SHAPES[kernel]["W"].split())
+            lead = tuple(arguments["W"].shape[:-axes])
+            if shape not in ((), lead):
+                raise ValueError(f"{name} must be a number or have the leading axes {lead} of W; got shape {shape}.")
     if kernel in ("gram_pinv", "inverse_ratio") and 0 in arguments["A"].shape[-2:]:
         raise ValueError(f"A must have at least one row and one column; got {tuple(arguments['A'].shape)}.")
     if kernel == "gather_scale" and len(arguments["images"].shape) != 2:
@@ -100,15 +104,42 @@ def check_arguments(kernel: str, arguments: dict[str, Any]) -> None:
         raise ValueError(f"own_layer must be one of {', '.join(OWN_LAYERS)}; got {arguments['own_layer']!r}.")
 
 
-def check_shapes(wanted: dict[str, str], arguments: dict[str, Any], equal_leads: bool) -> None:
+def _window_sizes(arguments: dict[str, Any]) -> dict[str, int]:
+    """Return the sizes that a window on images and the channels of W set.
+
+    Raises
+    ------
+    ValueError
+        If the window does not fit on its image, or rows of results are not one number a channel and position.
+    """
+    w, W, v = arguments["window"], arguments.get("W"), arguments.get("v")
+    if min(w[:7]) < 1 or min(w[7:]) < 0 or w.out_height < 1 or w.out_width < 1:
+        raise ValueError(f"window must have positive sizes and strides and fit on its image; got {w}.")
+    sizes = {"n_in": w.n_in, "C": w.channels, "kh": w.kh, "kw": w.kw, "H_out": w.out_height, "W_out": w.out_width}
+    if W is not None and len(W.shape) > 3:
+        return sizes | {"n_out": W.shape[-4] * w.positions}
+    if v is not None and "x" not in arguments:
+        return sizes | {"n_out": w.channels * w.positions}
+    if v is not None and v.shape and v.shape[-1] % w.positions:
+        raise ValueError(
+            f"v must have a multiple of {w.positions} entries a row, one for each window; got {tuple(v.shape)}."
+        )
+    return sizes
+
+
+def check_shapes(
+    wanted: dict[str, str], arguments: dict[str, Any], equal_leads: bool, known: dict[str, int] | None = None
+) -> None:
     """Raise unless the last axes agree letter by letter and the leading axes broadcast.
+
+    Sizes that are `known` come from the argument ``window``.
 
     Raises
     ------
     ValueError
         Names the argument, what it must be, and what it and the argument that it must match are.
     """
-    sizes: dict[str, tuple[int, str]] = {}
+    sizes: dict[str, tuple[int, str]] = {axis: (size, "window") for axis, size in (known or {}).items()}
     leads: dict[str, tuple[int, ...]] = {}
     for name, letters in wanted.items():
         shape = getattr(arguments.get(name), "shape", None)
@@ -119,10 +150,10 @@ def check_shapes(wanted: dict[str, str], arguments: dict[str, Any], equal_leads:
             raise ValueError(f"{name} must have shape {_form(axes)}; got {shape}.")
         leads[name] = shape[: len(shape) - len(axes)]
         for axis, size in zip(axes, shape[len(shape) - len(axes) :], strict=True):
-            known, owner = sizes.setdefault(axis, (size, name))
-            if known != size:
-                other = "" if owner == name else f" to match {owner} {tuple(arguments[owner].shape)}"
-                raise ValueError(f"{name} must have shape {_form(axes)} with {axis} = {known}{other}; got {shape}.")
+            first, owner = sizes.setdefault(axis, (size, name))
+            if first != size:
+                other = "" if owner == name else f" to match {owner} {_size_of(arguments[owner])}"
+                raise ValueError(f"{name} must have shape {_form(axes)} with {axis} = {first}{other}; got {shape}.")
     check_leads(leads, equal_leads)
 
 
@@ -212,6 +243,11 @@ def _check_like(kernel: str, arguments: dict[str, Any]) -> None:
         raise ValueError(
             f"lr must be a number or have the first axes of W {shape}, one rate for each member; got shape {tuple(lr)}."
         )
+
+
+def _size_of(argument: Any) -> Any:
+    shape = getattr(argument, "shape", None)
+    return argument if shape is None else tuple(shape)
 
 
 def _form(axes: Sequence[str]) -> str:

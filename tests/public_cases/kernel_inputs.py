@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from rfnumeric.kernels import Window
+
 
 def _matrices(seed: int, *shapes: tuple[int, ...]) -> list[np.ndarray]:
     rng = np.random.default_rng(seed)
@@ -18,22 +20,35 @@ def _square(size: int, columns: int) -> list[np.ndarray]:
     return [A @ A.T + np.eye(size), B]
 
 
+WINDOW = Window(2, 4, 5, 3, 2, 1, 2, 0, 1)  # 2 × 3 positions on rows of 40 numbers
+POOL = Window(3, 5, 2, 2, 1, 2, 1, 0, 0)  # 2 × 2 positions
 LABELS = np.asarray([0, 2])
 SOUND: dict[str, Callable[[], list[Any]]] = {
     "adam_update": lambda: [*_matrices(0, (3, 4), (3, 4), (3, 4), (3, 4)), 0.1, 0.9, 0.99, 1e-8, 3],
     "add_outer": lambda: [*_matrices(0, (3, 4), (2, 3), (2, 4)), 0.5],
+    "average_pool": lambda: [*_matrices(0, (2, 30)), POOL],
+    "average_pool_pull": lambda: [*_matrices(0, (2, 12), (2, 30)), POOL],
     "bias_identity": lambda: _matrices(0, (2, 3), (3,)),
     "bias_leaky_relu": lambda: [*_matrices(0, (2, 3), (3,)), 0.1],
     "bias_leaky_softplus": lambda: [*_matrices(0, (2, 3), (3,)), 0.1],
     "bias_sigmoid": lambda: _matrices(0, (2, 3), (3,)),
     "bias_tanh": lambda: _matrices(0, (2, 3), (3,)),
+    "convolution": lambda: [*_matrices(0, (2, 40), (7, 2, 3, 2), (7,)), WINDOW],
+    "convolution_grad": lambda: [*_matrices(0, (2, 42), (2, 40)), WINDOW],
+    "convolution_leaky_relu": lambda: [*_matrices(0, (2, 40), (7, 2, 3, 2), (7,)), WINDOW, 0.1],
+    "convolution_pull": lambda: [*_matrices(0, (2, 42), (7, 2, 3, 2), (2, 40)), WINDOW],
     "coupled_steps": lambda: [*_matrices(0, (3, 4), (4, 3)), 0.1, 0.1, 0.0, False, 2],
     "gated_product": lambda: _matrices(0, (2, 5), (3, 5), (2, 3)),
     "gather_scale": lambda: [np.arange(12, dtype=np.uint8).reshape(4, 3), np.asarray([3, 0]), 0.5, -1.0, "float64"],
     "gram_inverse": lambda: [*_matrices(0, (2, 3)), 0.1],
     "gram_pinv": lambda: _matrices(0, (2, 3)),
+    "image_patches": lambda: [*_matrices(0, (2, 40)), WINDOW],
     "kronecker_apply": lambda: _matrices(0, (2, 3), (4, 5), (3, 5)),
     "layer_leaky_relu": lambda: [*_matrices(0, (2, 4), (3, 4), (3,)), 0.1],
+    "local_add_outer": lambda: [*_matrices(0, (2, 3, 7, 2, 3, 2), (5, 42), (5, 40)), 0.5, WINDOW],
+    "local_grad": lambda: [*_matrices(0, (5, 42), (5, 40)), WINDOW],
+    "local_product": lambda: [*_matrices(0, (5, 40), (2, 3, 7, 2, 3, 2), (42,)), WINDOW],
+    "local_pull": lambda: [*_matrices(0, (5, 42), (2, 3, 7, 2, 3, 2), (5, 40)), WINDOW],
     "matmul": lambda: _matrices(0, (2, 3), (3, 4)),
     "meyer_update": lambda: [*_matrices(0, (2, 3), (3, 2), (2,), (3,)), np.asarray(1e-10)],
     "momentum_update": lambda: [*_matrices(0, (3, 4), (3, 4), (3, 4)), 0.1, 0.9],
