@@ -1,4 +1,4 @@
-"""Local rules learn a convolution's M⁺ as far as the transpose's form allows: the fixed points that the mathematics says.
+"""Local rules learn a convolution's M⁺ as far as the transpose's form allows, to the fixed points of the mathematics.
 
 The autoencoder rule descends E‖feed(F, M y) − y‖² over the kernels F of a transposed convolution, so that its limit
 solves linear normal equations; here they are written out densely. Recirculation stops where the part of X − XMX that
