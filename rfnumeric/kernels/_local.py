@@ -232,7 +232,8 @@ def local_pull(v: np.ndarray, W: np.ndarray, d: np.ndarray | None, window: Windo
     """See `reference_convolution.local_pull`."""
     lead, shape = _shapes(W, window)
     rows, weights = rows_of(v, shape[2] * window.positions, lead), weights_of(W, shape, v.dtype)
-    if rows is None or weights is None:
+    wanted = (*(lead or v.shape[:-2]), *v.shape[-2:-1], window.n_in)
+    if rows is None or weights is None or (d is not None and d.shape != wanted):
         check("local_pull", v, W, d, window)
         return reference.local_pull(v, W, d, window)
     members, batch = len(weights), rows.shape[1]
