@@ -75,8 +75,9 @@ def training_step(
     >>> from rfnumeric.nn import get_loss, init_network
     >>> from rfnumeric.rules import get_rule
     >>> streams, rule = Streams(0, get_backend("numpy")), get_rule("rf-two-phase")
-    >>> network, loss = init_network([5, 4, 3], streams), get_loss("mse")
-    >>> x, y = streams.child("x").normal((8, 5)), streams.child("y").normal((8, 3))
+    >>> network, loss = init_network([5, 4, 3], streams, hidden="tanh"), get_loss("mse")
+    >>> x = streams.child("x").normal((8, 5))
+    >>> y = 0.1 * x[:, :3]
     >>> feedback, losses = rule.init(network, streams.child("feedback")), []
     >>> for i in range(50):
     ...     done = training_step(
