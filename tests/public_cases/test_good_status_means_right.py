@@ -134,13 +134,19 @@ def test_qr_refuses_no_well_conditioned_matrix(draws: int) -> None:
         pinv((U * np.geomspace(1, 1e-4, 4)) @ V, method="qr")
 
 
+def test_an_inverse_beyond_the_range_of_the_dtype_is_infinite_and_not_called_good() -> None:
+    X, info = pinv(np.asarray([[3e-310]]), return_info=True)
+    assert np.isinf(X).all()
+    assert info.status == "diverged"
+
+
 @pytest.mark.parametrize("method", ENGINES)
 def test_unusual_scales(method: str) -> None:
     rng = np.random.default_rng(4)
     for A in (
         np.diag([1e-160, 2e-160]),
         np.asarray([[2e-162]]),
-        np.asarray([[3e-310, 0], [0, 1e-309]]),
+        np.asarray([[6e-309, 0], [0, 1e-308]]),  # subnormal, with an inverse that is representable
         *(rng.standard_normal((3, 4)) * 10.0**s for s in (-165, -145, -130, -120, 150, 300)),
         rng.standard_normal((35, 50)) * 1e-156,
     ):
