@@ -109,6 +109,7 @@ def test_no_engine_claims_what_is_not_so() -> None:
     honesty(200, seed=0)
 
 
+@pytest.mark.slow
 def test_no_engine_claims_what_is_not_so_in_ten_thousand_cases() -> None:
     honesty(10_000, seed=1)
 
