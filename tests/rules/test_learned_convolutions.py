@@ -1,8 +1,7 @@
-"""Local rules learn a convolution's M⁺ as far as the transpose's form allows, to the fixed points of the mathematics.
+"""The autoencoder rule learns a convolution's M⁺ as far as the form of the transpose allows, to a proven fixed point.
 
-The autoencoder rule descends E‖feed(F, M y) − y‖² over the kernels F of a transposed convolution, so that its limit
-solves linear normal equations; here they are written out densely. Recirculation stops where the part of X − XMX that
-such kernels can express vanishes.
+It descends E‖feed(F, M y) − y‖² over the kernels F of a transposed convolution: its limit solves linear normal
+equations, which are written out densely here.
 """
 
 from __future__ import annotations
